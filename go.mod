@@ -1,0 +1,3 @@
+module github.com/pacl/pacl
+
+go 1.26
