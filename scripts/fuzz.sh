@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Runs every fuzz test of the repository one after the other, each for the given time: scripts/fuzz.sh [10m] [package pattern]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+duration=${1:-10m}
+pattern=${2:-./...}
+for package in $(go list "$pattern"); do
+  for target in $(go test -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
+    printf '%s %s\n' "$package" "$target"
+    go test -run '^$' -fuzz "^$target\$" -fuzztime "$duration" "$package" >/tmp/pacl-fuzz.log 2>&1 ||
+      { cat /tmp/pacl-fuzz.log; exit 1; }
+  done
+done
