@@ -1,0 +1,72 @@
+package kernel
+
+import (
+	"os"
+	"time"
+)
+
+// choose takes the best set that the processor offers and PACL_CPU allows.
+func choose() *kernelSet {
+	sets := available()
+	wanted := os.Getenv("PACL_CPU")
+	for _, set := range sets {
+		if set.name == wanted {
+			return set
+		}
+	}
+	return sets[len(sets)-1]
+}
+
+// Name is the instruction set in use: portable, avx2, avx512 or avx512bf16.
+func Name() string { return active.name }
+
+// Default is the precision that this processor multiplies fastest: BFloat16 where
+// it has instructions for it.
+func Default() Precision {
+	if active.bf16 && active != &portable {
+		return BFloat16
+	}
+	return Float32
+}
+
+// Features explains the choice of Name: what the processor has, one line each.
+func Features() []string {
+	lines := processor()
+	for _, set := range available() {
+		line := "available: " + set.name
+		if set == active {
+			line += " (chosen)"
+		}
+		lines = append(lines, line)
+	}
+	if wanted := os.Getenv("PACL_CPU"); wanted != "" {
+		line := "PACL_CPU=" + wanted
+		if wanted != active.name {
+			line += " is not available here and was ignored"
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// Peak measures the floating-point operations per second of multiply-adds that
+// touch only registers, on workers goroutines at once: the limit of a product.
+func Peak(p Precision, workers int) float64 {
+	loop := active.peakF32
+	if p == BFloat16 && active.bf16 {
+		loop = active.peakBF16
+	}
+	best := 0.0
+	for range 5 {
+		const steps = 2_000_000
+		start := time.Now()
+		done := make([]int, workers)
+		Parallel(workers, func(_, i int) { done[i] = loop(steps) })
+		total := 0
+		for _, n := range done {
+			total += n
+		}
+		best = max(best, float64(total)/time.Since(start).Seconds())
+	}
+	return best
+}

@@ -1,0 +1,28 @@
+//go:build !noasm
+
+package kernel
+
+import "golang.org/x/sys/cpu"
+
+// available lists the sets that the processor can run, slowest first.
+func available() []*kernelSet {
+	sets := []*kernelSet{&portable}
+	return sets
+}
+
+func processor() []string {
+	line := "processor:"
+	for _, f := range []struct {
+		name string
+		has  bool
+	}{
+		{"avx2", cpu.X86.HasAVX2}, {"fma", cpu.X86.HasFMA}, {"avx512f", cpu.X86.HasAVX512F},
+		{"avx512bw", cpu.X86.HasAVX512BW}, {"avx512dq", cpu.X86.HasAVX512DQ}, {"avx512vl", cpu.X86.HasAVX512VL},
+		{"avx512bf16", cpu.X86.HasAVX512BF16},
+	} {
+		if f.has {
+			line += " " + f.name
+		}
+	}
+	return []string{line}
+}

@@ -1,0 +1,407 @@
+package kernel
+
+import (
+	"fmt"
+	"sync"
+	"unsafe"
+)
+
+// Epilogue is what Linear does to a product before it stores it:
+//
+//	dst = act(product + Bias) * Scale (+ dst where Accumulate is set)
+type Epilogue struct {
+	Bias       []float32 // [N] or nil
+	Act        Activation
+	Scale      []float32 // [N] or nil: LayerScale
+	Accumulate bool      // the residual: add to dst
+}
+
+// Linear sets dst [M, N] to the epilogue of x [M, K] W^T, on all workers. x and
+// dst may have either format; x is rounded to the weight's precision. dst must not
+// overlap x.
+func Linear(dst, x Mat, w *Weight, ep Epilogue) {
+	runProduct(dst, x, false, w, 1, ep)
+}
+
+// Linear is the same on the calling goroutine alone.
+func (ws *Workspace) Linear(dst, x Mat, w *Weight, ep Epilogue) {
+	ws.linear(dst, x, false, w, 1, ep)
+}
+
+// Product sets c to alpha A W^T (added to c with accumulate), A being a or, with
+// transA, the transpose of a; on the calling goroutine alone. It is Gemm for a
+// right operand that serves many products.
+func (ws *Workspace) Product(c Mat, alpha float32, a Mat, transA bool, w *Weight, accumulate bool) {
+	ws.linear(c, a, transA, w, alpha, Epilogue{Accumulate: accumulate})
+}
+
+// Gemm sets c [M, N] to alpha A B (added to c with accumulate), on all workers.
+// A [M, K] is a, or with transA the transpose of a [K, M]; B [K, N] is b, or with
+// transB the transpose of b [N, K]. The operands are rounded to p. c must not
+// overlap a or b.
+func Gemm(c Mat, alpha float32, a Mat, transA bool, b Mat, transB bool, accumulate bool, p Precision) {
+	ws := GetWorkspace()
+	defer ws.Release()
+	forEachSlab(c, a, transA, b, transB, accumulate, p, func(a, b Mat, accumulate bool) {
+		ws.temporary.Repack(b, !transB, p)
+		runProduct(c, a, transA, &ws.temporary, alpha, Epilogue{Accumulate: accumulate})
+	})
+}
+
+// Gemm is the same on the calling goroutine alone, for callers that give each
+// worker a product of its own.
+func (ws *Workspace) Gemm(c Mat, alpha float32, a Mat, transA bool, b Mat, transB bool, accumulate bool, p Precision) {
+	forEachSlab(c, a, transA, b, transB, accumulate, p, func(a, b Mat, accumulate bool) {
+		n, k := b.Rows, b.Cols
+		if !transB {
+			n, k = k, n
+		}
+		ws.temporary.reshape(n, k, p)
+		ws.temporary.packSerial(ws, b, !transB)
+		ws.linear(c, a, transA, &ws.temporary, alpha, Epilogue{Accumulate: accumulate})
+	})
+}
+
+// slabUnits bounds the packed copy of a right operand: 256 MB.
+const slabUnits = 1 << 26
+
+// forEachSlab calls f with slabs of k so that the packed right operand stays
+// small; c must be float32 to take more than one.
+func forEachSlab(c, a Mat, transA bool, b Mat, transB bool, accumulate bool, p Precision, f func(a, b Mat, accumulate bool)) {
+	m, k, bk, n := a.Rows, a.Cols, b.Rows, b.Cols
+	if transA {
+		m, k = k, m
+	}
+	if transB {
+		bk, n = n, bk
+	}
+	if c.Rows != m || c.Cols != n || k != bk {
+		panic(fmt.Sprintf("kernel: product [%d, %d] of [%d, %d] and [%d, %d]", c.Rows, c.Cols, m, k, bk, n))
+	}
+	slab := k
+	if units := max(1, slabUnits/max(1, n)) * p.lanes(); units < k && c.F != nil {
+		slab = units
+	}
+	if slab == k {
+		f(a, b, accumulate)
+		return
+	}
+	for k0 := 0; k0 < k; k0 += slab {
+		k1 := min(k, k0+slab)
+		left, right := a.Slice(0, a.Rows, 0, a.Cols), b
+		if transA {
+			left = a.Slice(k0, k1, 0, m)
+		} else {
+			left = a.Slice(0, m, k0, k1)
+		}
+		if transB {
+			right = b.Slice(0, n, k0, k1)
+		} else {
+			right = b.Slice(k0, k1, 0, n)
+		}
+		f(left, right, accumulate || k0 > 0)
+	}
+}
+
+// product is one call of Linear, cut into jobs: blocks of rows times blocks of
+// panels. The cut depends on the shapes alone.
+type product struct {
+	dst, a       Mat
+	transA       bool
+	w            *Weight
+	alpha        float32
+	ep           Epilogue
+	m, k         int
+	blockRows    int // rows per job, a multiple of the tile's height
+	blockPanels  int // panels per job
+	rowBlocks    int
+	panelBlocks  int
+	run          func(worker, i int) // job, bound once
+	zero, one    [panelWidth]float32
+	nativePairs  bool // BFloat16 that the processor multiplies itself
+	chunk, inner int  // steps of k that the left block and a tile hold
+}
+
+var idleProducts struct {
+	sync.Mutex
+	list []*product
+}
+
+func getProduct() *product {
+	idleProducts.Lock()
+	defer idleProducts.Unlock()
+	if last := len(idleProducts.list) - 1; last >= 0 {
+		pr := idleProducts.list[last]
+		idleProducts.list = idleProducts.list[:last]
+		return pr
+	}
+	pr := new(product)
+	pr.run = pr.job
+	return pr
+}
+
+func (pr *product) release() {
+	pr.dst, pr.a, pr.w, pr.ep = Mat{}, Mat{}, nil, Epilogue{}
+	idleProducts.Lock()
+	idleProducts.list = append(idleProducts.list, pr)
+	idleProducts.Unlock()
+}
+
+// serialWork is below how many multiply-adds a product is not worth sharing.
+const serialWork = 1 << 18
+
+func runProduct(dst, a Mat, transA bool, w *Weight, alpha float32, ep Epilogue) {
+	pr := getProduct()
+	if pr.prepare(dst, a, transA, w, alpha, ep) {
+		if jobs := pr.rowBlocks * pr.panelBlocks; jobs == 1 || pr.m*pr.k*w.N < serialWork {
+			for i := range jobs {
+				pr.job(0, i)
+			}
+		} else {
+			Parallel(jobs, pr.run)
+		}
+	}
+	pr.release()
+}
+
+func (ws *Workspace) linear(dst, a Mat, transA bool, w *Weight, alpha float32, ep Epilogue) {
+	pr := getProduct()
+	if pr.prepare(dst, a, transA, w, alpha, ep) {
+		for block := range pr.rowBlocks {
+			pr.block(ws, block, 0, w.panels())
+		}
+	}
+	pr.release()
+}
+
+const (
+	// chunkSteps bounds the k steps of a left block, which lies in the L2 cache.
+	chunkSteps = 1024
+	// innerSteps bounds the k steps that a tile runs without a pause: its part
+	// of the panel (128 bytes a step) and of the left block lie in the L1 cache.
+	innerSteps = 192
+	// blockTiles bounds the tiles of a left block.
+	blockTiles = 12
+)
+
+// prepare checks the shapes and cuts the work; false: there is nothing to do.
+func (pr *product) prepare(dst, a Mat, transA bool, w *Weight, alpha float32, ep Epilogue) bool {
+	m, k := a.Rows, a.Cols
+	if transA {
+		m, k = k, m
+	}
+	if k != w.K || dst.Rows != m || dst.Cols != w.N {
+		panic(fmt.Sprintf("kernel: product [%d, %d] of [%d, %d] and a weight [%d, %d]", dst.Rows, dst.Cols, m, k, w.N, w.K))
+	}
+	dst.check("product")
+	a.check("left operand")
+	if ep.Bias != nil {
+		checkLen("bias", len(ep.Bias), w.N)
+	}
+	if ep.Scale != nil {
+		checkLen("scale", len(ep.Scale), w.N)
+	}
+	if dst.empty() {
+		return false
+	}
+	pr.dst, pr.a, pr.transA, pr.w, pr.alpha, pr.ep, pr.m, pr.k = dst, a, transA, w, alpha, ep, m, k
+	for j := range pr.one {
+		pr.one[j] = 1
+	}
+	pr.nativePairs = w.Precision == BFloat16 && active.bf16
+	tiles := (m + active.microRows - 1) / active.microRows
+	pr.rowBlocks = (tiles + blockTiles - 1) / blockTiles
+	pr.blockRows = (tiles + pr.rowBlocks - 1) / pr.rowBlocks * active.microRows
+	pr.rowBlocks = (m + pr.blockRows - 1) / pr.blockRows
+	// Enough jobs to share them evenly, but panels enough to pay for the left block.
+	panels := w.panels()
+	want := (32 + pr.rowBlocks - 1) / pr.rowBlocks
+	pr.blockPanels = max(min(panels, 6), (panels+want-1)/want)
+	pr.panelBlocks = (panels + pr.blockPanels - 1) / pr.blockPanels
+	return true
+}
+
+func (pr *product) job(_, i int) {
+	ws := GetWorkspace()
+	first := i / pr.rowBlocks * pr.blockPanels
+	pr.block(ws, i%pr.rowBlocks, first, min(first+pr.blockPanels, pr.w.panels()))
+	ws.Release()
+}
+
+// leftBlock is rows of the left operand as a micro-kernel reads them.
+type leftBlock struct {
+	start  address
+	rs, cs uintptr // bytes from row to row, from step to step
+}
+
+// block makes the rows of one block times the panels from to to.
+func (pr *product) block(ws *Workspace, block, from, to int) {
+	row := block * pr.blockRows
+	rows := min(pr.blockRows, pr.m-row)
+	lanes := 1
+	if pr.nativePairs {
+		lanes = 2
+	}
+	width := pr.w.Precision
+	chunk := chunkSteps * lanes
+	if pr.k <= chunk {
+		chunk = pr.k
+	}
+	single := chunk == pr.k
+	size := rows * panelWidth
+	sums := grow(&ws.sums, size)
+	if !single {
+		sums = grow(&ws.sums, size*(to-from))
+	}
+	if pr.k == 0 {
+		clear(sums)
+		for j := from; j < to; j++ {
+			pr.finish(ws, sums[:size], row, rows, j)
+		}
+		return
+	}
+	for k0 := 0; k0 < pr.k; k0 += chunk {
+		k := min(chunk, pr.k-k0)
+		left := ws.left(pr.a, pr.transA, row, rows, k0, k, width, pr.nativePairs)
+		for j := from; j < to; j++ {
+			part := sums[:size]
+			if !single {
+				part = sums[(j-from)*size : (j-from+1)*size]
+			}
+			pr.tiles(ws, left, rows, pr.panel(ws, j, k0, k), (k+lanes-1)/lanes, part, k0 > 0)
+			if k0+k == pr.k {
+				pr.finish(ws, part, row, rows, j)
+			}
+		}
+	}
+}
+
+// panel returns the steps from k0 on of panel j, expanded to float32 where the
+// processor cannot multiply bfloat16.
+func (pr *product) panel(ws *Workspace, j, k0, k int) []float32 {
+	panel := pr.w.panel(j)
+	if pr.w.Precision == Float32 {
+		return panel[k0*panelWidth : (k0+k)*panelWidth]
+	}
+	pairs := panel[k0/2*panelWidth : (k0+k+1)/2*panelWidth]
+	if pr.nativePairs {
+		return pairs
+	}
+	expanded := grow(&ws.panel, 2*len(pairs))
+	active.expandPairs(expanded, pairs)
+	return expanded
+}
+
+// tiles multiplies a left block and a panel; the tiles of one short piece of k
+// come after one another, so that the piece of the panel stays in L1.
+func (pr *product) tiles(ws *Workspace, left leftBlock, rows int, panel []float32, steps int, sums []float32, accumulate bool) {
+	pieces := (steps + innerSteps - 1) / innerSteps
+	inner := (steps + pieces - 1) / pieces
+	micro := active.microF32
+	if pr.nativePairs {
+		micro = active.microBF16
+	}
+	for s := 0; s < steps; s += inner {
+		count := min(inner, steps-s)
+		b := address(&panel[s*panelWidth])
+		for i := 0; i < rows; i += active.microRows {
+			a := unsafe.Add(left.start, uintptr(i)*left.rs+uintptr(s)*left.cs)
+			micro(min(active.microRows, rows-i), count, a, left.rs, left.cs, b,
+				address(&sums[i*panelWidth]), 4*panelWidth, accumulate || s > 0)
+		}
+	}
+}
+
+// finish stores a panel's sums [rows, 32].
+func (pr *product) finish(ws *Workspace, sums []float32, row, rows, j int) {
+	col := j * panelWidth
+	cols := min(panelWidth, pr.w.N-col)
+	f := &ws.finisher
+	f.sums, f.ldSums = address(&sums[0]), 4*panelWidth
+	f.rows, f.cols, f.alpha = rows, cols, pr.alpha
+	f.accumulate = 0
+	if pr.ep.Accumulate {
+		f.accumulate = 1
+	}
+	f.bias = vector(pr.ep.Bias, col, cols, &pr.zero, &ws.bias)
+	f.scale = vector(pr.ep.Scale, col, cols, &pr.one, &ws.scale)
+	at := row*pr.dst.Stride + col
+	if pr.dst.H != nil {
+		f.dst, f.ldDst = address(&pr.dst.H[at]), uintptr(pr.dst.Stride)*2
+		active.finishBF16(f, pr.ep.Act)
+	} else {
+		f.dst, f.ldDst = address(&pr.dst.F[at]), uintptr(pr.dst.Stride)*4
+		active.finishF32(f, pr.ep.Act)
+	}
+}
+
+// vector returns 32 numbers of v from col on: v itself, a padded copy beside its
+// end, or without v the default.
+func vector(v []float32, col, cols int, otherwise, padded *[panelWidth]float32) *[panelWidth]float32 {
+	switch {
+	case v == nil:
+		return otherwise
+	case cols == panelWidth:
+		return (*[panelWidth]float32)(v[col:])
+	}
+	clear(padded[:])
+	copy(padded[:], v[col:])
+	return padded
+}
+
+// left makes rows of the left operand readable to the micro-kernels: in place
+// where format and stride allow, else packed.
+func (ws *Workspace) left(a Mat, trans bool, row, rows, k0, k int, p Precision, pairs bool) leftBlock {
+	lanes := 1
+	if pairs {
+		lanes = 2
+	}
+	steps := (k + lanes - 1) / lanes
+	if trans {
+		width := rows
+		if width%16 == 0 {
+			width++ // neighbouring steps in different cache sets
+		}
+		packed := grow(&ws.packedA, steps*width)
+		to := Float32
+		if pairs {
+			to = BFloat16
+		}
+		ws.packColumns(packed, width, a, row, rows, k0, k, to)
+		if p == BFloat16 && !pairs {
+			active.roundBF16(packed, packed)
+		}
+		return leftBlock{address(&packed[0]), 4, uintptr(width) * 4}
+	}
+	at := row*a.Stride + k0
+	if !pairs && a.F != nil && p == Float32 && goodStride(a.Stride*4) {
+		return leftBlock{address(&a.F[at]), uintptr(a.Stride) * 4, 4}
+	}
+	if pairs && a.H != nil && k%2 == 0 && goodStride(a.Stride*2) {
+		return leftBlock{address(&a.H[at]), uintptr(a.Stride) * 2, 4}
+	}
+	stride := steps + 16 - steps%16
+	if stride/16%2 == 0 {
+		stride += 16 // an odd number of cache lines
+	}
+	packed := grow(&ws.packedA, rows*stride)
+	to := Float32
+	if pairs {
+		to = BFloat16
+	}
+	for i := range rows {
+		dst := packed[i*stride : i*stride+steps]
+		ws.convertRow(dst, a, row+i, k0, k, to)
+		if p == BFloat16 && !pairs {
+			active.roundBF16(dst, dst)
+		}
+	}
+	return leftBlock{address(&packed[0]), uintptr(stride) * 4, 4}
+}
+
+// goodStride says whether the rows of a tile fall into different sets of the L1
+// cache, whose sets repeat every 4096 bytes.
+func goodStride(bytes int) bool {
+	rest := bytes % 2048
+	return rest >= 192 && rest <= 2048-192 && rest != 1024
+}

@@ -1,0 +1,142 @@
+package kernel
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// task is one call of Parallel: indices 0..n-1 are handed out by counting.
+type task struct {
+	n        int64
+	f        func(worker, i int)
+	next     atomic.Int64 // the next index to hand out
+	done     atomic.Int64 // how many indices are finished
+	joined   atomic.Int64 // workers that have taken a number, the caller is 0
+	holders  atomic.Int64 // who may still look at the task; the last one recycles it
+	finished chan struct{}
+	failure  atomic.Pointer[any] // what f panicked with first
+}
+
+// workers are the goroutines that wait for tasks; they start once and stay.
+var workers struct {
+	sync.Mutex
+	count atomic.Int64
+	queue chan *task
+	free  []*task
+}
+
+const queueLength = 1024
+
+func init() { workers.queue = make(chan *task, queueLength) }
+
+// Workers is an upper bound of the worker numbers that Parallel hands out now.
+func Workers() int { return runtime.GOMAXPROCS(0) }
+
+// Parallel calls f(worker, i) for every i in 0..n-1, on the calling goroutine and
+// on persistent workers, and returns when all calls have returned. Calls that run
+// at the same time have different worker numbers, less than Workers(). The order
+// is not fixed: f(i) must not depend on it. Parallel may be called within f. A
+// panic of f is passed on to the caller.
+func Parallel(n int, f func(worker, i int)) {
+	if n <= 0 {
+		return
+	}
+	helpers := min(runtime.GOMAXPROCS(0), n) - 1
+	if helpers <= 0 {
+		for i := 0; i < n; i++ {
+			f(0, i)
+		}
+		return
+	}
+	t := newTask(n, f)
+	startWorkers(helpers)
+	for i := 0; i < helpers; i++ {
+		t.holders.Add(1)
+		select {
+		case workers.queue <- t:
+		default: // everybody is busy: the caller does the work
+			t.holders.Add(-1)
+		}
+	}
+	if !t.work(0) {
+		<-t.finished
+	}
+	failure := t.failure.Load()
+	t.release()
+	if failure != nil {
+		panic(*failure)
+	}
+}
+
+func newTask(n int, f func(worker, i int)) *task {
+	workers.Lock()
+	var t *task
+	if last := len(workers.free) - 1; last >= 0 {
+		t, workers.free = workers.free[last], workers.free[:last]
+	}
+	workers.Unlock()
+	if t == nil {
+		t = &task{finished: make(chan struct{}, 1)}
+	}
+	t.n, t.f = int64(n), f
+	t.next.Store(0)
+	t.done.Store(0)
+	t.joined.Store(0)
+	t.holders.Store(1)
+	t.failure.Store(nil)
+	return t
+}
+
+func startWorkers(want int) {
+	if int(workers.count.Load()) >= want {
+		return
+	}
+	workers.Lock()
+	defer workers.Unlock()
+	for int(workers.count.Load()) < want {
+		workers.count.Add(1)
+		go func() {
+			for t := range workers.queue {
+				if t.work(int(t.joined.Add(1))) {
+					t.finished <- struct{}{}
+				}
+				t.release()
+			}
+		}()
+	}
+}
+
+// work takes indices until none is left and reports whether it finished the
+// last one of the whole task.
+func (t *task) work(worker int) bool {
+	last := false
+	for {
+		i := t.next.Add(1) - 1
+		if i >= t.n {
+			return last
+		}
+		t.call(worker, int(i))
+		last = t.done.Add(1) == t.n
+	}
+}
+
+func (t *task) call(worker, i int) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			failure := cause
+			t.failure.CompareAndSwap(nil, &failure)
+		}
+	}()
+	t.f(worker, i)
+}
+
+func (t *task) release() {
+	if t.holders.Add(-1) != 0 {
+		return
+	}
+	t.f = nil
+	workers.Lock()
+	workers.free = append(workers.free, t)
+	workers.Unlock()
+}

@@ -1,0 +1,99 @@
+package kernel
+
+import "unsafe"
+
+// panelWidth is how many columns of a product are made at once; the right
+// operand is packed in panels of this width, a unit of 4 bytes (one float32 or a
+// pair of bfloat16) for each column and step of k. Every instruction set shares it.
+const panelWidth = 32
+
+// address stands for the start of memory that a kernel walks with strides in
+// bytes; the slices behind it are checked before.
+type address = unsafe.Pointer
+
+// kernelSet is one instruction set's kernels. The doc comment of a field is the
+// definition that the portable functions in portable.go spell out.
+type kernelSet struct {
+	name string
+	// bf16 says that microBF16 multiplies bfloat16 pairs. Without it BFloat16
+	// products round their operands and run in microF32.
+	bf16 bool
+	// microRows is the height of the largest tile.
+	microRows int
+
+	// microF32: for i < rows, j < 32:
+	//	sum := 0; if accumulate { sum = c[i][j] }
+	//	for p := range k { sum += a[i*rs+p*cs] * b[p][j] }
+	//	c[i][j] = sum
+	// rs, cs and ldc are in bytes; a row of b is 32 float32.
+	microF32 func(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool)
+	// microBF16: the same for k steps of pairs of bfloat16; the odd element of a
+	// pair is added before the even one.
+	microBF16 func(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool)
+
+	// finish takes a tile of sums to its place: for i < rows, j < cols <= 32:
+	//	y := act(alpha*sums[i][j] + bias[j]) * scale[j]
+	//	if accumulate { y += dst[i][j] }
+	//	dst[i][j] = y
+	// bias and scale hold 32 numbers each; sums has rows of 32.
+	finishF32  func(f *finisher, act Activation)
+	finishBF16 func(f *finisher, act Activation)
+
+	// toBF16: dst[i] = bf16(src[i]), to nearest even, subnormals to zero, NaN quiet.
+	toBF16 func(dst []uint16, src []float32)
+	// fromBF16: dst[i] = src[i] << 16.
+	fromBF16 func(dst []float32, src []uint16)
+	// roundBF16: dst[i] = float32(bf16(src[i])).
+	roundBF16 func(dst, src []float32)
+
+	// expandPairs splits rows of 32 pairs of bfloat16 into two rows of float32.
+	expandPairs func(dst, src []float32)
+
+	// packRows32 packs up to 32 rows of 32-bit units: for j < rows, p < k:
+	//	dst[p*32+j] = src[j*ld+p]; for rows <= j < 32: dst[p*32+j] = 0
+	// ld in bytes.
+	packRows32 func(dst, src address, rows, k int, ld uintptr)
+	// interleave: dst[2*j] = even[j], dst[2*j+1] = odd[j] for bfloat16 numbers.
+	interleave func(dst, even, odd []uint16)
+
+	// moments: mean of x and mean of (x-mean)^2.
+	moments func(x []float32) (mean, variance float32)
+	// normalize: dst[i] = (x[i]-mean)*inverse*gamma[i] + beta[i].
+	normalize func(dst, x, gamma, beta []float32, mean, inverse float32)
+	// maximum of x, NaN when there is one.
+	maximum func(x []float32) float32
+	// expSum: dst[i] = exp(x[i]*scale - shift), returns the sum of dst.
+	expSum func(dst, x []float32, scale, shift float32) float32
+	// expSumBF16: the same with dst[i] rounded to bfloat16, the sum unrounded.
+	expSumBF16 func(dst []uint16, x []float32, scale, shift float32) float32
+	// dot: sum of x[i]*y[i].
+	dot func(x, y []float32) float32
+	// axpy: y[i] += alpha*x[i].
+	axpy func(y []float32, alpha float32, x []float32)
+	// scale: dst[i] = alpha*x[i].
+	scale func(dst, x []float32, alpha float32)
+	// activate: dst[i] = act(x[i]).
+	activate func(dst, x []float32, act Activation)
+	// adam: the AdamW step, see AdamW.
+	adam func(w, m, v, g []float32, s *adamStep)
+	// peak runs steps of independent multiply-adds in registers and returns the
+	// floating-point operations done.
+	peakF32  func(steps int) int
+	peakBF16 func(steps int) int
+}
+
+// active is the chosen instruction set. Only tests change it later.
+var active = choose()
+
+// finisher is what finish needs, in one struct that the assembly reads by offset.
+type finisher struct {
+	sums       address // rows of 32 float32
+	dst        address // float32 or bfloat16
+	ldDst      uintptr // bytes
+	rows, cols int
+	alpha      float32
+	accumulate uint32
+	bias       *[panelWidth]float32
+	scale      *[panelWidth]float32
+	ldSums     uintptr // bytes
+}

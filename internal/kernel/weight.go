@@ -1,0 +1,270 @@
+package kernel
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// Weight is a matrix W [N, K] packed as the right operand of products x W^T: in
+// panels of 32 rows of W, each [K, 32] (float32) or [K/2, 32, 2] (bfloat16), with
+// zeros beyond N and K. It holds no other copy of the numbers and may be used by
+// many goroutines once it is filled.
+type Weight struct {
+	N, K      int
+	Precision Precision
+	steps     int       // per panel: K, or K/2 rounded up
+	data      []float32 // [panels, steps, 32] units of 4 bytes
+}
+
+// NewWeight returns a zero weight to be filled with SetRows.
+func NewWeight(n, k int, p Precision) *Weight {
+	w := new(Weight)
+	w.reshape(n, k, p)
+	clear(w.data)
+	return w
+}
+
+// reshape makes w an [n, k] weight of undefined content, in its old memory where
+// that suffices.
+func (w *Weight) reshape(n, k int, p Precision) {
+	if n < 0 || k < 0 {
+		panic(fmt.Sprintf("kernel: weight of shape [%d, %d]", n, k))
+	}
+	w.N, w.K, w.Precision = n, k, p
+	w.steps = (k + p.lanes() - 1) / p.lanes()
+	need := w.panels() * w.steps * panelWidth
+	if cap(w.data) < need {
+		w.data = alignedFloats(need)
+	}
+	w.data = w.data[:need]
+}
+
+func (w *Weight) panels() int { return (w.N + panelWidth - 1) / panelWidth }
+
+// Bytes is the memory that the packed numbers take.
+func (w *Weight) Bytes() int { return 4 * len(w.data) }
+
+// PackWeight packs w [N, K] in precision p.
+func PackWeight(w Mat, p Precision) *Weight {
+	packed := new(Weight)
+	packed.reshape(w.Rows, w.Cols, p)
+	packed.pack(w, false)
+	return packed
+}
+
+// PackTransposed packs the transpose of w [K, N], for products x w.
+func PackTransposed(w Mat, p Precision) *Weight {
+	packed := new(Weight)
+	packed.reshape(w.Cols, w.Rows, p)
+	packed.pack(w, true)
+	return packed
+}
+
+// Repack packs w [N, K], or with transposed the transpose of w [K, N], into the
+// memory of an older weight: a training step packs its weights anew.
+func (w *Weight) Repack(m Mat, transposed bool, p Precision) {
+	n, k := m.Rows, m.Cols
+	if transposed {
+		n, k = k, n
+	}
+	w.reshape(n, k, p)
+	w.pack(m, transposed)
+}
+
+// SetRows packs rows, [any, K], as the rows of W from first on, so that a large
+// weight is read in pieces and never held twice. first must be a multiple of 32,
+// and so must the count of rows unless they are the last ones.
+func (w *Weight) SetRows(first int, rows Mat) {
+	rows.check("weight rows")
+	last := first + rows.Rows
+	if rows.Cols != w.K || first < 0 || first%panelWidth != 0 || last > w.N || last != w.N && last%panelWidth != 0 {
+		panic(fmt.Sprintf("kernel: rows %d to %d of width %d do not fit a weight [%d, %d]", first, last, rows.Cols, w.N, w.K))
+	}
+	ws := GetWorkspace()
+	defer ws.Release()
+	for n := 0; n < rows.Rows; n += panelWidth {
+		ws.packPanel(w.panel((first+n)/panelWidth), rows, false, n, 0, w.K, w.Precision)
+	}
+}
+
+// PackWeightF16 packs W [n, k] from IEEE half-precision numbers.
+func PackWeightF16(bits []uint16, n, k int, p Precision) *Weight {
+	checkLen("half-precision weight", len(bits), n*k)
+	w := NewWeight(n, k, p)
+	rows := NewMat(Float32, min(n, panelWidth), k)
+	for first := 0; first < n; first += panelWidth {
+		part := rows.Slice(0, min(panelWidth, n-first), 0, k)
+		for i, h := range bits[first*k : (first+part.Rows)*k] {
+			part.F[i] = halfToFloat32(h)
+		}
+		w.SetRows(first, part)
+	}
+	return w
+}
+
+// Row writes row i of W, as it was rounded, to dst [K].
+func (w *Weight) Row(dst []float32, i int) {
+	checkLen("weight row", len(dst), w.K)
+	panel := w.panel(i / panelWidth)
+	if w.Precision == Float32 {
+		for k := range dst {
+			dst[k] = panel[k*panelWidth+i%panelWidth]
+		}
+		return
+	}
+	pairs := asBF16(panel)
+	for k := range dst {
+		dst[k] = BF16ToFloat32(pairs[k/2*2*panelWidth+i%panelWidth*2+k%2])
+	}
+}
+
+// panel is [steps, 32] units.
+func (w *Weight) panel(j int) []float32 {
+	size := w.steps * panelWidth
+	return w.data[j*size : (j+1)*size : (j+1)*size]
+}
+
+// parallelPack is from how many numbers on packing is shared among the workers.
+const parallelPack = 1 << 16
+
+func (w *Weight) pack(m Mat, transposed bool) {
+	m.check("weight")
+	if w.N*w.K < parallelPack {
+		ws := GetWorkspace()
+		w.packSerial(ws, m, transposed)
+		ws.Release()
+		return
+	}
+	Parallel(w.panels(), func(_, j int) {
+		ws := GetWorkspace()
+		ws.packPanel(w.panel(j), m, transposed, j*panelWidth, 0, w.K, w.Precision)
+		ws.Release()
+	})
+}
+
+func (w *Weight) packSerial(ws *Workspace, m Mat, transposed bool) {
+	for j := range w.panels() {
+		ws.packPanel(w.panel(j), m, transposed, j*panelWidth, 0, w.K, w.Precision)
+	}
+}
+
+// packPanel packs 32 rows (from n on; columns when transposed) and k steps from
+// k0 on of m into dst [units, 32].
+func (ws *Workspace) packPanel(dst []float32, m Mat, transposed bool, n, k0, k int, p Precision) {
+	if k == 0 {
+		return
+	}
+	if transposed {
+		ws.packColumns(dst, panelWidth, m, n, min(panelWidth, m.Cols-n), k0, k, p)
+		return
+	}
+	rows := min(panelWidth, m.Rows-n)
+	part := m.Slice(n, n+rows, k0, k0+k)
+	if p == Float32 && part.F != nil {
+		active.packRows32(address(&dst[0]), address(&part.F[0]), rows, k, uintptr(part.Stride)*4)
+		return
+	}
+	if p == BFloat16 && part.H != nil && k%2 == 0 {
+		active.packRows32(address(&dst[0]), address(&part.H[0]), rows, k/2, uintptr(part.Stride)*2)
+		return
+	}
+	// The other format: a few hundred steps at a time through a buffer in L1.
+	const chunk = 128
+	for done := 0; done < k; done += chunk {
+		count := min(chunk, k-done)
+		units := (count + p.lanes() - 1) / p.lanes()
+		buffer := grow(&ws.convert, panelWidth*chunk)
+		ld := uintptr(units) * 4
+		for j := 0; j < rows; j++ {
+			ws.convertRow(buffer[j*units:(j+1)*units], part, j, done, count, p)
+		}
+		active.packRows32(address(&dst[done/p.lanes()*panelWidth]), address(&buffer[0]), rows, units, ld)
+	}
+}
+
+// convertRow writes count numbers of a row in the format p, a zero after an odd
+// count of bfloat16.
+func (ws *Workspace) convertRow(dst []float32, m Mat, row, from, count int, p Precision) {
+	switch {
+	case p == Float32 && m.F != nil:
+		copy(dst[:count], m.F[row*m.Stride+from:])
+	case p == Float32:
+		active.fromBF16(dst[:count], m.H[row*m.Stride+from:][:count])
+	default:
+		pairs := asBF16(dst)
+		if m.H != nil {
+			copy(pairs[:count], m.H[row*m.Stride+from:])
+		} else {
+			active.toBF16(pairs[:count], m.F[row*m.Stride+from:][:count])
+		}
+		clear(pairs[count:])
+	}
+}
+
+// packColumns packs m, stored [K, any], without turning it: unit (p, j) of dst is
+// at p*width+j and takes column first+j; columns from cols to width become zero.
+func (ws *Workspace) packColumns(dst []float32, width int, m Mat, first, cols, k0, k int, p Precision) {
+	if p == Float32 {
+		for s := 0; s < k; s++ {
+			out := dst[s*width : (s+1)*width]
+			at := (k0+s)*m.Stride + first
+			if m.F != nil {
+				copy(out[:cols], m.F[at:at+cols])
+			} else {
+				active.fromBF16(out[:cols], m.H[at:at+cols])
+			}
+			clear(out[cols:])
+		}
+		return
+	}
+	var buffer []uint16
+	if m.H == nil || k%2 == 1 {
+		buffer = asBF16(grow(&ws.convert, cols+1))
+	}
+	for s := 0; s < k; s += 2 {
+		out := asBF16(dst[s/2*width : (s/2+1)*width])
+		at := (k0+s)*m.Stride + first
+		var even, odd []uint16
+		if m.H != nil {
+			even = m.H[at : at+cols]
+		} else {
+			even = buffer[:cols]
+			active.toBF16(even, m.F[at:at+cols])
+		}
+		switch next := at + m.Stride; {
+		case s+1 == k:
+			odd = buffer[cols : 2*cols]
+			clear(odd)
+		case m.H != nil:
+			odd = m.H[next : next+cols]
+		default:
+			odd = buffer[cols : 2*cols]
+			active.toBF16(odd, m.F[next:next+cols])
+		}
+		active.interleave(out[:2*cols], even, odd)
+		clear(out[2*cols:])
+	}
+}
+
+// halfToFloat32 is exact.
+func halfToFloat32(h uint16) float32 {
+	sign := uint32(h&0x8000) << 16
+	exponent, fraction := uint32(h>>10&0x1f), uint32(h&0x3ff)
+	var bits uint32
+	switch {
+	case exponent == 0x1f:
+		bits = sign | 0x7f800000 | fraction<<13
+	case exponent != 0:
+		bits = sign | (exponent+112)<<23 | fraction<<13
+	case fraction == 0:
+		bits = sign
+	default: // subnormal: shift the leading one into its place
+		exponent = 113
+		for fraction&0x400 == 0 {
+			fraction <<= 1
+			exponent--
+		}
+		bits = sign | exponent<<23 | (fraction&0x3ff)<<13
+	}
+	return *(*float32)(unsafe.Pointer(&bits))
+}
