@@ -1,0 +1,204 @@
+package scene
+
+import (
+	"math"
+	"math/rand/v2"
+)
+
+// Split says which pairs of kind and colour a scene may hold.
+type Split uint8
+
+const (
+	// Train leaves the held-out pairs away.
+	Train Split = iota
+	// Novel has held-out pairs only.
+	Novel
+	// Any has every pair.
+	Any
+)
+
+// Options say what scenes are like. The zero value gives square training scenes of one to five objects.
+type Options struct {
+	Split                  Split
+	MinObjects, MaxObjects int     // 0: 1 and 5
+	Aspect                 float64 // width over height, 0: 1
+}
+
+// Object is one thing in a scene. Lengths are shares of the scene's short side.
+type Object struct {
+	Kind, Colour int // indices of Kinds and Colours
+	Pattern      Pattern
+	X, Y, Radius float64
+	Turn         float64 // radians
+
+	rgb, second  [3]float64 // the shade of the colour, and the pattern's second one
+	patternScale float64
+	patternTurn  float64
+	mirrored     bool
+}
+
+// Scene is a picture's content: geometry, light and noise. Objects are in drawing order, the front last.
+type Scene struct {
+	Objects []Object
+	Width   float64 // of the scene, in shares of the short side
+	Height  float64
+
+	ground ground
+	light  lamp
+	blur   float64 // standard deviation in shares of the short side
+	noise  float64 // standard deviation, of 1
+	seed   uint64
+}
+
+type ground struct {
+	style       groundStyle
+	first       [3]float64
+	second      [3]float64
+	scale, turn float64
+	phase       float64
+}
+
+type groundStyle uint8
+
+const (
+	plainGround groundStyle = iota
+	stripedGround
+	checkedGround
+	dottedGround
+	wavyGround
+	cloudyGround
+	groundStyles
+)
+
+type lamp struct {
+	dx, dy, strength, vignette float64
+}
+
+// salts keep the random streams of one seed apart.
+const (
+	saltScene   = 0x7363656e65
+	saltCaption = 0x776f726473
+	saltNoise   = 0x6e6f697365
+)
+
+// New makes the scene of a seed.
+func New(o Options, seed uint64) *Scene {
+	random := rand.New(rand.NewPCG(seed, saltScene))
+	if o.MinObjects <= 0 {
+		o.MinObjects = 1
+	}
+	if o.MaxObjects < o.MinObjects {
+		o.MaxObjects = max(5, o.MinObjects)
+	}
+	if !(o.Aspect > 0) {
+		o.Aspect = 1
+	}
+	s := &Scene{Width: math.Max(1, o.Aspect), Height: math.Max(1, 1/o.Aspect), seed: seed}
+	s.ground = newGround(random)
+	angle := random.Float64() * 2 * math.Pi
+	s.light = lamp{dx: math.Cos(angle), dy: math.Sin(angle), strength: 0.30 * random.Float64(), vignette: 0.25 * random.Float64()}
+	if random.IntN(3) == 0 {
+		s.blur = 0.008 * random.Float64()
+	}
+	s.noise = 0.05 * random.Float64() * random.Float64()
+
+	n := o.MinObjects + random.IntN(o.MaxObjects-o.MinObjects+1)
+	for i := 0; i < n; i++ {
+		s.add(random, o, n)
+	}
+	return s
+}
+
+func newGround(random *rand.Rand) ground {
+	// Muted, so that objects stand out in every colour: a hue with little saturation, neither black nor white.
+	value, saturation := 0.32+0.42*random.Float64(), 0.30*random.Float64()
+	hue := random.Float64()
+	g := ground{style: groundStyle(random.IntN(int(groundStyles))), scale: 0.08 + 0.22*random.Float64(),
+		turn: random.Float64() * math.Pi, phase: random.Float64() * 10}
+	g.first = fromHSV(hue, saturation, value)
+	g.second = fromHSV(hue+0.1*random.Float64(), saturation*0.8, value+(random.Float64()-0.5)*0.30)
+	return g
+}
+
+func (s *Scene) add(random *rand.Rand, o Options, total int) {
+	kind, colour := choosePair(random, o.Split)
+	// Now and then one more of the same, so that captions can count.
+	if len(s.Objects) > 0 && random.IntN(6) == 0 {
+		same := s.Objects[random.IntN(len(s.Objects))]
+		kind, colour = same.Kind, same.Colour
+	}
+	object := Object{Kind: kind, Colour: colour, mirrored: random.IntN(2) == 0,
+		patternScale: 0.20 + 0.14*random.Float64(), patternTurn: random.Float64() * math.Pi}
+	if random.IntN(5) < 2 {
+		object.Pattern = Pattern(1 + random.IntN(int(patterns)-1))
+	}
+	object.Turn = (2*random.Float64() - 1) * Kinds[kind].turn * math.Pi / 180
+	base := Colours[colour].rgb
+	for i := range base {
+		object.rgb[i] = clamp01(base[i] + 0.07*(2*random.Float64()-1))
+	}
+	object.second = shade(object.rgb, 0.45)
+	if luminance(object.rgb) < 0.45 {
+		object.second = shade(object.rgb, -0.42)
+	}
+
+	largest := 0.30
+	if total > 3 {
+		largest = 0.24
+	}
+	for try := 0; try < 40; try++ {
+		r := 0.15 + (largest-0.15)*random.Float64()
+		x, y := 0.8*r+(s.Width-1.6*r)*random.Float64(), 0.8*r+(s.Height-1.6*r)*random.Float64()
+		// Early tries keep apart; later ones may overlap, never so far that the one behind is hidden.
+		apart := 0.95 - 0.012*float64(try)
+		if s.free(x, y, r, apart) {
+			object.X, object.Y, object.Radius = x, y, r
+			s.Objects = append(s.Objects, object)
+			return
+		}
+	}
+}
+
+func (s *Scene) free(x, y, r, apart float64) bool {
+	for _, other := range s.Objects {
+		if math.Hypot(x-other.X, y-other.Y) < apart*(r+other.Radius) {
+			return false
+		}
+	}
+	return true
+}
+
+func choosePair(random *rand.Rand, split Split) (kind, colour int) {
+	for {
+		kind, colour = random.IntN(len(Kinds)), random.IntN(len(Colours))
+		if held := HeldOut(kind, colour); split == Any || held == (split == Novel) {
+			return kind, colour
+		}
+	}
+}
+
+func clamp01(x float64) float64 { return math.Min(1, math.Max(0, x)) }
+
+func luminance(c [3]float64) float64 { return 0.3*c[0] + 0.59*c[1] + 0.11*c[2] }
+
+// shade moves a colour towards black (amount > 0) or white (amount < 0).
+func shade(c [3]float64, amount float64) [3]float64 {
+	for i := range c {
+		if amount > 0 {
+			c[i] *= 1 - amount
+		} else {
+			c[i] += (1 - c[i]) * -amount
+		}
+	}
+	return c
+}
+
+func fromHSV(hue, saturation, value float64) [3]float64 {
+	value = clamp01(value)
+	var c [3]float64
+	for i, offset := range [3]float64{5, 3, 1} {
+		k := math.Mod(offset+hue*6, 6)
+		c[i] = value - value*saturation*clamp01(math.Min(k, 4-k))
+	}
+	return c
+}
