@@ -72,6 +72,19 @@ func TestCLIPGolden(t *testing.T) {
 	}
 }
 
+func TestBERTGolden(t *testing.T) {
+	cases := readGolden(t, "bert.jsonl")
+	bert, err := LoadWordPiece(testdata.Golden(t, "models", "tiny-bert"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		if got := bert.Encode(c.Text); !slices.Equal(got, c.IDs) {
+			t.Errorf("%s: %q:\n got %v\nwant %v", c.Group, c.Text, got, c.IDs)
+		}
+	}
+}
+
 func TestNamesGolden(t *testing.T) {
 	var config struct {
 		Names   []string          `json:"names"`
