@@ -1,0 +1,110 @@
+package main
+
+import "fmt"
+
+// rowOperand addresses row i of the left operand: one pointer and seven multiples
+// of the row stride reach 14 rows.
+func rowOperand(i int) memory {
+	at := func(index string, scale int) memory { return memory{base: "AX", index: index, scale: scale} }
+	return []memory{
+		{base: "AX"}, at("R8", 1), at("R8", 2), at("R9", 1), at("R8", 4), at("R10", 1), at("R9", 2),
+		at("R11", 1), at("R8", 8), at("R12", 1), at("R10", 2), at("R13", 1), at("R9", 4), at("R15", 1),
+	}[i]
+}
+
+const microArgs = "(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool)"
+
+func (g *gen) microArguments() {
+	g.op("MOVQ k+8(FP), CX")
+	g.op("MOVQ a+16(FP), AX")
+	g.op("MOVQ rs+24(FP), R8")
+	g.op("MOVQ cs+32(FP), DX")
+	g.op("MOVQ b+40(FP), BX")
+	g.op("MOVQ c+48(FP), DI")
+	g.op("MOVQ ldc+56(FP), SI")
+	g.op("LEAQ (R8)(R8*2), R9   // 3 rows")
+	g.op("LEAQ (R8)(R8*4), R10  // 5")
+	g.op("LEAQ (R9)(R8*4), R11  // 7")
+	g.op("LEAQ (R8)(R8*8), R12  // 9")
+	g.op("LEAQ (R9)(R8*8), R13  // 11")
+	g.op("LEAQ (R10)(R8*8), R15 // 13")
+}
+
+// micro512 is the tile of up to 14 rows and 32 columns: 28 sums in registers, two
+// vectors of the panel, the left operand spread from memory.
+func (g *gen) micro512(name string, pairs bool) {
+	const most = 14
+	g.function(name, 65, microArgs)
+	g.microArguments()
+	g.op("MOVQ rows+0(FP), R14")
+	for rows := most; rows > 1; rows-- {
+		g.op("CMPQ R14, $%d", rows)
+		g.op("JEQ  %s%d", name, rows)
+	}
+	for rows := 1; rows <= most; rows++ {
+		g.label(fmt.Sprintf("%s%d", name, rows))
+		loop, clear, start := g.fresh("loop"), g.fresh("clear"), g.fresh("start")
+		store := func(move func(row, vector int, at string)) {
+			g.op("MOVQ DI, R14")
+			for i := range rows {
+				move(i, 0, "(R14)")
+				move(i, 1, "64(R14)")
+				if i+1 < rows {
+					g.op("ADDQ SI, R14")
+				}
+			}
+		}
+		g.op("CMPB accumulate+64(FP), $0")
+		g.op("JEQ  %s", clear)
+		store(func(i, v int, at string) { g.op("VMOVUPS %s, Z%d", at, 2*i+v) })
+		g.op("JMP %s", start)
+		g.label(clear)
+		for i := range 2 * rows {
+			g.op("VPXORD Z%d, Z%d, Z%d", i, i, i)
+		}
+		g.label(start)
+		g.op("TESTQ CX, CX")
+		done := g.fresh("done")
+		g.op("JEQ %s", done)
+		g.label(loop)
+		g.op("VMOVUPS (BX), Z28")
+		g.op("VMOVUPS 64(BX), Z29")
+		for i := range rows {
+			for v := range 2 {
+				if pairs {
+					g.dpbf16(2*i+v, 28+v, rowOperand(i), true)
+				} else {
+					g.op("VFMADD231PS.BCST %v, Z%d, Z%d", rowOperand(i), 28+v, 2*i+v)
+				}
+			}
+		}
+		g.op("ADDQ $128, BX")
+		g.op("ADDQ DX, AX")
+		g.op("DECQ CX")
+		g.op("JNE  %s", loop)
+		g.label(done)
+		store(func(i, v int, at string) { g.op("VMOVUPS Z%d, %s", 2*i+v, at) })
+		g.ret()
+	}
+}
+
+// peak loops over independent multiply-adds in registers.
+func (g *gen) peak(name string, sums int, step func(i int)) {
+	g.function(name, 8, "(steps int)")
+	g.op("MOVQ steps+0(FP), CX")
+	for i := range sums + 2 {
+		if g.lanes == 16 {
+			g.op("VPXORD Z%d, Z%d, Z%d", i, i, i)
+		} else {
+			g.op("VXORPS Y%d, Y%d, Y%d", i, i, i)
+		}
+	}
+	loop := g.fresh("loop")
+	g.label(loop)
+	for i := range sums {
+		step(i)
+	}
+	g.op("DECQ CX")
+	g.op("JNE  %s", loop)
+	g.ret()
+}
