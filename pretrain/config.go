@@ -1,0 +1,143 @@
+package pretrain
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/pacl/pacl/internal/kernel"
+)
+
+// Config is a recipe: the sizes of the encoders and how they are trained. Zero values mean the defaults of DefaultConfig.
+type Config struct {
+	Vision     VisionConfig `json:"vision"`
+	Text       TextConfig   `json:"text"`
+	Projection int          `json:"projection"` // width of the shared space
+	Activation string       `json:"activation"` // quick_gelu or gelu
+
+	Steps     int     `json:"steps"`
+	Batch     int     `json:"batch"`       // examples of one step; the loss is exact over all of them
+	Micro     int     `json:"micro_batch"` // examples in one pass through the encoders
+	Rate      float64 `json:"learning_rate"`
+	WarmUp    int     `json:"warm_up"` // steps
+	Decay     float64 `json:"weight_decay"`
+	Beta2     float64 `json:"beta2"`
+	Clip      float64 `json:"clip_norm"` // of the whole gradient, 0: none
+	Objective string  `json:"objective"` // clip, pacl, or clip+pacl
+	TauPatch  float64 `json:"tau_patch"` // of pacl
+	Recompute bool    `json:"recompute"` // run the forward pass twice and keep no activations of the whole batch
+	Precision string  `json:"precision"` // bf16 or f32: of the products; parameters are always float32
+	Seed      uint64  `json:"seed"`
+}
+
+// VisionConfig are the sizes of the image encoder.
+type VisionConfig struct {
+	ImageSize int `json:"image_size"`
+	PatchSize int `json:"patch_size"`
+	Width     int `json:"width"`
+	Layers    int `json:"layers"`
+	Heads     int `json:"heads"`
+}
+
+// TextConfig are the sizes of the text encoder.
+type TextConfig struct {
+	Context    int `json:"context"`    // longest text in tokens, start and end included
+	Vocabulary int `json:"vocabulary"` // of the tokenizer that is learned from the captions
+	Width      int `json:"width"`
+	Layers     int `json:"layers"`
+	Heads      int `json:"heads"`
+}
+
+// DefaultConfig is a small dual encoder for pictures of 96 pixels.
+func DefaultConfig() Config {
+	return Config{
+		Vision:     VisionConfig{ImageSize: 96, PatchSize: 8, Width: 192, Layers: 4, Heads: 6},
+		Text:       TextConfig{Context: 48, Vocabulary: 1024, Width: 128, Layers: 3, Heads: 4},
+		Projection: 128, Activation: "quick_gelu",
+		Steps: 2000, Batch: 256, Micro: 16, Rate: 1e-3, WarmUp: 100, Decay: 0.05, Beta2: 0.98, Clip: 1,
+		Objective: "clip", TauPatch: 0.07, Precision: kernel.Default().String(), Seed: 1,
+	}
+}
+
+// ReadConfig reads a recipe in JSON over the defaults. Unknown keys are errors.
+func ReadConfig(path string) (Config, error) {
+	c := DefaultConfig()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return c, fmt.Errorf("read recipe: %w", err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&c); err != nil {
+		return c, fmt.Errorf("read recipe %s: %w", path, err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return c, fmt.Errorf("read recipe %s: something follows the recipe's closing brace", path)
+	}
+	if err := c.Check(); err != nil {
+		return c, fmt.Errorf("recipe %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Check says what is wrong with a recipe.
+func (c Config) Check() error {
+	for _, limit := range []struct {
+		name              string
+		value, least, max int
+	}{
+		{"vision.image_size", c.Vision.ImageSize, 8, 1024}, {"vision.patch_size", c.Vision.PatchSize, 2, 64},
+		{"vision.width", c.Vision.Width, 8, 4096}, {"vision.layers", c.Vision.Layers, 1, 64}, {"vision.heads", c.Vision.Heads, 1, 64},
+		{"text.context", c.Text.Context, 4, 1024}, {"text.vocabulary", c.Text.Vocabulary, 514, 1 << 20},
+		{"text.width", c.Text.Width, 8, 4096}, {"text.layers", c.Text.Layers, 1, 64}, {"text.heads", c.Text.Heads, 1, 64},
+		{"projection", c.Projection, 2, 4096}, {"steps", c.Steps, 1, 1 << 30}, {"batch", c.Batch, 2, 1 << 16},
+		{"micro_batch", c.Micro, 1, c.Batch}, {"warm_up", c.WarmUp, 0, c.Steps},
+	} {
+		if limit.value < limit.least || limit.value > limit.max {
+			return fmt.Errorf("%s is %d, expected %d to %d", limit.name, limit.value, limit.least, limit.max)
+		}
+	}
+	switch {
+	case c.Vision.ImageSize%c.Vision.PatchSize != 0:
+		return fmt.Errorf("vision.image_size %d is no multiple of vision.patch_size %d", c.Vision.ImageSize, c.Vision.PatchSize)
+	case c.Vision.Width%c.Vision.Heads != 0:
+		return fmt.Errorf("vision.width %d is no multiple of vision.heads %d", c.Vision.Width, c.Vision.Heads)
+	case c.Text.Width%c.Text.Heads != 0:
+		return fmt.Errorf("text.width %d is no multiple of text.heads %d", c.Text.Width, c.Text.Heads)
+	case c.Activation != "quick_gelu" && c.Activation != "gelu":
+		return fmt.Errorf("activation is %q, expected quick_gelu or gelu", c.Activation)
+	case c.Objective != "clip" && c.Objective != "pacl" && c.Objective != "clip+pacl":
+		return fmt.Errorf("objective is %q, expected clip, pacl or clip+pacl", c.Objective)
+	case c.Precision != "bf16" && c.Precision != "f32":
+		return fmt.Errorf("precision is %q, expected bf16 or f32", c.Precision)
+	case !(c.Rate > 0 && c.Rate < 1), !(c.Decay >= 0 && c.Decay < 10), !(c.Beta2 > 0 && c.Beta2 < 1), !(c.Clip >= 0), !(c.TauPatch > 0):
+		return fmt.Errorf("learning_rate %g, weight_decay %g, beta2 %g, clip_norm %g or tau_patch %g is out of range", c.Rate, c.Decay, c.Beta2, c.Clip, c.TauPatch)
+	}
+	return nil
+}
+
+func (c Config) activation() kernel.Activation {
+	if c.Activation == "gelu" {
+		return kernel.GELU
+	}
+	return kernel.QuickGELU
+}
+
+func (c Config) precision() kernel.Precision {
+	if c.Precision == "f32" {
+		return kernel.Float32
+	}
+	return kernel.BFloat16
+}
+
+func (c Config) usesCLIP() bool { return c.Objective != "pacl" }
+func (c Config) usesPACL() bool { return c.Objective != "clip" }
+
+// patches is the number of patch tokens of one picture.
+func (c Config) patches() int {
+	side := c.Vision.ImageSize / c.Vision.PatchSize
+	return side * side
+}

@@ -1,0 +1,123 @@
+package pretrain
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// tinyConfig has every part of a dual encoder at the smallest size at which the parts differ.
+func tinyConfig() Config {
+	c := DefaultConfig()
+	c.Vision = VisionConfig{ImageSize: 12, PatchSize: 4, Width: 12, Layers: 2, Heads: 3}
+	c.Text = TextConfig{Context: 7, Vocabulary: 514, Width: 8, Layers: 2, Heads: 2}
+	c.Projection, c.Batch, c.Micro = 6, 5, 2
+	c.Objective = "clip+pacl"
+	return c
+}
+
+func tinyExamples[T real](c Config, count int, seed uint64) (pixels []T, ids [][]int32) {
+	random := rand.New(rand.NewPCG(seed, 1))
+	pixels = make([]T, count*3*c.Vision.ImageSize*c.Vision.ImageSize)
+	for i := range pixels {
+		pixels[i] = T(random.NormFloat64())
+	}
+	for i := 0; i < count; i++ {
+		text := make([]int32, 3+random.IntN(c.Text.Context-2))
+		for k := range text {
+			text[k] = int32(random.IntN(c.Text.Vocabulary))
+		}
+		ids = append(ids, text)
+	}
+	ids[count-1] = ids[0] // equal texts share their positives
+	return pixels, ids
+}
+
+func widen(p []float32) []float64 {
+	out := make([]float64, len(p))
+	for i, v := range p {
+		out[i] = float64(v)
+	}
+	return out
+}
+
+// TestGradient compares the gradient of each parameter tensor of the whole dual encoder, both objectives and gradient
+// caching included, with central differences along a random direction and along single axes.
+func TestGradient(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		edit func(c *Config)
+	}{
+		{"clip+pacl", func(c *Config) {}},
+		{"clip", func(c *Config) { c.Objective = "clip" }},
+		{"pacl recomputed", func(c *Config) { c.Objective, c.Recompute = "pacl", true }},
+		{"gelu recomputed", func(c *Config) { c.Activation, c.Recompute = "gelu", true }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := tinyConfig()
+			test.edit(&c)
+			m := newDual(c)
+			p := widen(m.initial(3))
+			random := rand.New(rand.NewPCG(4, 5))
+			for i := range p {
+				p[i] += 0.1 * random.NormFloat64() // no zero biases, no equal norms
+			}
+			pixels, ids := tinyExamples[float64](c, c.Batch, 6)
+			b := newBatch(m, func() engine[float64] { return exact{} })
+			b.run(p, pixels, ids)
+			gradient := append([]float64(nil), b.gradient...)
+			along := func(s span, direction []float64) float64 {
+				const h = 1e-4
+				start := append([]float64(nil), at(p, s)...)
+				value := func(step float64) float64 {
+					for i := range start {
+						at(p, s)[i] = start[i] + step*direction[i]
+					}
+					return b.run(p, pixels, ids).Loss
+				}
+				// Fourth order: the error is far below the tolerance.
+				d := (8*(value(h)-value(-h)) - (value(2*h) - value(-2*h))) / (12 * h)
+				copy(at(p, s), start)
+				return d
+			}
+			for _, tensor := range m.layout.parameters {
+				g := at(gradient, tensor.span)
+				norm := 0.0
+				for _, x := range g {
+					norm += x * x
+				}
+				norm = math.Sqrt(norm)
+				if norm == 0 && !(c.Objective == "pacl" && notOfPACL(tensor.name)) {
+					t.Errorf("%s: the gradient is zero", tensor.name)
+				}
+				direction := make([]float64, len(g))
+				for try := 0; try < 2; try++ {
+					length, want := 0.0, 0.0
+					for i := range direction {
+						direction[i] = random.NormFloat64()
+						if try == 0 {
+							direction[i] = g[i] // the steepest direction
+						}
+						length += direction[i] * direction[i]
+					}
+					length = math.Sqrt(length)
+					if length == 0 {
+						continue
+					}
+					for i := range direction {
+						direction[i] /= length
+						want += g[i] * direction[i]
+					}
+					if got := along(tensor.span, direction); math.Abs(got-want) > 1e-6*norm+1e-10 {
+						t.Errorf("%s: slope %.12g by differences, %.12g by the gradient (norm %g)", tensor.name, got, want, norm)
+					}
+				}
+			}
+		})
+	}
+}
+
+// notOfPACL names what only CLIP's objective moves.
+func notOfPACL(name string) bool {
+	return name == "visual_projection.weight" || name == "logit_scale"
+}

@@ -1,0 +1,275 @@
+package pretrain
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+)
+
+// normEps is the LayerNorm epsilon of CLIP.
+const normEps = 1e-5
+
+// startScale is the logit scale that training starts from, as CLIP's: ln(1/0.07). It is kept below ln(100).
+var startScale, largestScale = math.Log(1 / 0.07), math.Log(100)
+
+// dual is a dual encoder: where its parameters lie and how they are used. It holds no numbers.
+type dual struct {
+	config Config
+	layout layout
+	vision visionTower
+	text   textTower
+	// logitScale is CLIP's; patchScale and patchProjection belong to the pairwise objective and stay out of the CLIP
+	// directory.
+	logitScale, patchScale span
+	patchProjection        span
+}
+
+type visionTower struct {
+	tower
+	class, patchWeight, positions                    span // [w], [w, 3*P*P], [1+N, w]
+	preWeight, preBias, postWeight, postBias, output span // [w] each; [D, w]
+}
+
+type textTower struct {
+	tower
+	tokens, positions               span // [V, w], [context, w]
+	finalWeight, finalBias, project span // [w], [w], [D, w]
+}
+
+func newDual(c Config) *dual {
+	m := &dual{config: c}
+	l := &m.layout
+	v := &m.vision
+	w, patch := c.Vision.Width, c.Vision.PatchSize
+	v.tower = tower{width: w, heads: c.Vision.Heads, hidden: 4 * w, act: c.activation(), eps: normEps}
+	v.class = l.add("vision_model.embeddings.class_embedding", 1/math.Sqrt(float64(w)), 0, w)
+	v.patchWeight = l.add("vision_model.embeddings.patch_embedding.weight", 1/math.Sqrt(float64(3*patch*patch)), 0, w, 3, patch, patch)
+	v.positions = l.add("vision_model.embeddings.position_embedding.weight", 0.02, 0, 1+c.patches(), w)
+	v.preWeight, v.preBias = l.norm("vision_model.pre_layrnorm", w)
+	v.blocks = l.blocks("vision_model.encoder.layers", w, c.Vision.Layers)
+	v.postWeight, v.postBias = l.norm("vision_model.post_layernorm", w)
+	v.output = l.add("visual_projection.weight", 1/math.Sqrt(float64(w)), 0, c.Projection, w)
+
+	t := &m.text
+	w = c.Text.Width
+	t.tower = tower{width: w, heads: c.Text.Heads, hidden: 4 * w, causal: true, act: c.activation(), eps: normEps}
+	t.tokens = l.add("text_model.embeddings.token_embedding.weight", 0.02, 0, c.Text.Vocabulary, w)
+	t.positions = l.add("text_model.embeddings.position_embedding.weight", 0.01, 0, c.Text.Context, w)
+	t.blocks = l.blocks("text_model.encoder.layers", w, c.Text.Layers)
+	t.finalWeight, t.finalBias = l.norm("text_model.final_layer_norm", w)
+	t.project = l.add("text_projection.weight", 1/math.Sqrt(float64(w)), 0, c.Projection, w)
+	m.logitScale = l.add("logit_scale", 0, startScale)
+	if c.usesPACL() {
+		m.patchScale = l.add("patch_logit_scale", 0, startScale)
+		m.patchProjection = l.add("patch_projection.weight", 1/math.Sqrt(float64(c.Vision.Width)), 0, c.Projection, c.Vision.Width)
+	}
+	return m
+}
+
+func (l *layout) norm(name string, w int) (weight, bias span) {
+	return l.add(name+".weight", 0, 1, w), l.add(name+".bias", 0, 0, w)
+}
+
+func (l *layout) blocks(prefix string, w, n int) []block {
+	blocks := make([]block, n)
+	in, out := 1/math.Sqrt(float64(w)), 1/math.Sqrt(float64(w)*2*float64(n))
+	for i := range blocks {
+		name, b := fmt.Sprintf("%s.%d.", prefix, i), &blocks[i]
+		b.norm1Weight, b.norm1Bias = l.norm(name+"layer_norm1", w)
+		b.qkvWeight, b.qkvBias = l.add(name+"self_attn.qkv.weight", in, 0, 3*w, w), l.add(name+"self_attn.qkv.bias", 0, 0, 3*w)
+		b.outWeight, b.outBias = l.add(name+"self_attn.out_proj.weight", out, 0, w, w), l.add(name+"self_attn.out_proj.bias", 0, 0, w)
+		b.norm2Weight, b.norm2Bias = l.norm(name+"layer_norm2", w)
+		b.fc1Weight, b.fc1Bias = l.add(name+"mlp.fc1.weight", in/math.Sqrt2, 0, 4*w, w), l.add(name+"mlp.fc1.bias", 0, 0, 4*w)
+		b.fc2Weight, b.fc2Bias = l.add(name+"mlp.fc2.weight", out, 0, w, 4*w), l.add(name+"mlp.fc2.bias", 0, 0, w)
+	}
+	return blocks
+}
+
+// initial draws the parameters of a seed.
+func (m *dual) initial(seed uint64) []float32 {
+	random := rand.New(rand.NewPCG(seed, 0x696e6974))
+	p := make([]float32, m.layout.size)
+	for _, tensor := range m.layout.parameters {
+		for i := range at(p, tensor.span) {
+			value := tensor.fill
+			if tensor.std > 0 {
+				value = random.NormFloat64() * tensor.std
+			}
+			p[tensor.span.from+i] = float32(value)
+		}
+	}
+	return p
+}
+
+// imagePass is the passage of some pictures through the image encoder.
+type imagePass[T real] struct {
+	count        int
+	trace        trace[T]
+	columns, raw mat[T] // [B*N, 3*P*P] pixels by patch; [R, w] embeddings before the first norm
+	preStats     []T
+	postStats    []T
+	final        mat[T] // [R, w] after the last norm
+	class        mat[T] // [B, w] its class rows
+	local        mat[T] // [B*N, w] its patch rows
+	gradient     []T
+}
+
+// images sets embeddings [B, D] and, with the pairwise objective, patches [B*N, D] from pixels [B, 3, S, S]; neither is
+// normalised.
+func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, embeddings, patches mat[T]) {
+	v, c := &m.vision, m.config
+	side, patch := c.Vision.ImageSize/c.Vision.PatchSize, c.Vision.PatchSize
+	n, w, depth := side*side, v.width, 3*patch*patch
+	count := len(pixels) / (3 * c.Vision.ImageSize * c.Vision.ImageSize)
+	tr.count = count
+	offsets := make([]int, count+1)
+	for i := range offsets {
+		offsets[i] = i * (n + 1)
+	}
+	rows := count * (n + 1)
+	tr.trace.begin(&v.tower, offsets)
+	tr.columns = matrix(grow(&tr.columns.data, count*n*depth), count*n, depth)
+	toColumns(tr.columns, pixels, c.Vision.ImageSize, patch)
+	tr.local = matrix(grow(&tr.local.data, count*n*w), count*n, w)
+	linear(e, tr.local, tr.columns, at(p, v.patchWeight), nil)
+
+	tr.raw = matrix(grow(&tr.raw.data, rows*w), rows, w)
+	positions := matrix(at(p, v.positions), n+1, w)
+	for i := 0; i < count; i++ {
+		for t := 0; t <= n; t++ {
+			row := tr.raw.row(i*(n+1) + t)
+			if t == 0 {
+				copy(row, at(p, v.class))
+			} else {
+				copy(row, tr.local.row(i*n+t-1))
+			}
+			add(row, positions.row(t))
+		}
+	}
+	layerNorm(tr.trace.x[0], tr.raw, at(p, v.preWeight), at(p, v.preBias), grow(&tr.preStats, 2*rows), normEps)
+	x := forward(e, &v.tower, p, &tr.trace)
+	tr.final = matrix(grow(&tr.final.data, rows*w), rows, w)
+	layerNorm(tr.final, x, at(p, v.postWeight), at(p, v.postBias), grow(&tr.postStats, 2*rows), normEps)
+	tr.class = matrix(grow(&tr.class.data, count*w), count, w)
+	for i := 0; i < count; i++ {
+		copy(tr.class.row(i), tr.final.row(i*(n+1)))
+		copy(tr.local.data[i*n*w:(i+1)*n*w], tr.final.data[(i*(n+1)+1)*w:(i+1)*(n+1)*w])
+	}
+	linear(e, embeddings, tr.class, at(p, v.output), nil)
+	if patches.data != nil {
+		linear(e, patches, tr.local, at(p, m.patchProjection), nil)
+	}
+}
+
+// imagesGrad adds the parameters' gradients to g, given those by embeddings and patches.
+func imagesGrad[T real](e engine[T], m *dual, p, g []T, tr *imagePass[T], dEmbeddings, dPatches mat[T]) {
+	v := &m.vision
+	n, w := m.config.patches(), v.width
+	rows := tr.count * (n + 1)
+	d := matrix(grow(&tr.gradient, 2*rows*w), rows, w)
+	narrow := matrix(tr.gradient[rows*w:], tr.count, w)
+	clear(d.data)
+	linearGrad(e, narrow, dEmbeddings, tr.class, at(p, v.output), at(g, v.output), nil, false)
+	for i := 0; i < tr.count; i++ {
+		copy(d.row(i*(n+1)), narrow.row(i))
+	}
+	if dPatches.data != nil {
+		local := matrix(tr.gradient[rows*w:], tr.count*n, w)
+		linearGrad(e, local, dPatches, tr.local, at(p, m.patchProjection), at(g, m.patchProjection), nil, false)
+		for i := 0; i < tr.count; i++ {
+			copy(d.data[(i*(n+1)+1)*w:(i+1)*(n+1)*w], local.data[i*n*w:(i+1)*n*w])
+		}
+	}
+	x := tr.trace.x[len(v.blocks)]
+	layerNormGrad(d, d, x, at(p, v.postWeight), at(g, v.postWeight), at(g, v.postBias), tr.postStats, false)
+	backward(e, &v.tower, p, g, &tr.trace, d)
+	layerNormGrad(d, d, tr.raw, at(p, v.preWeight), at(g, v.preWeight), at(g, v.preBias), tr.preStats, false)
+	local := matrix(tr.gradient[rows*w:], tr.count*n, w)
+	positions := matrix(at(g, v.positions), n+1, w)
+	for i := 0; i < tr.count; i++ {
+		add(at(g, v.class), d.row(i*(n+1)))
+		for t := 0; t <= n; t++ {
+			add(positions.row(t), d.row(i*(n+1)+t))
+		}
+		copy(local.data[i*n*w:(i+1)*n*w], d.data[(i*(n+1)+1)*w:(i+1)*(n+1)*w])
+	}
+	linearGrad(e, mat[T]{}, local, tr.columns, at(p, v.patchWeight), at(g, v.patchWeight), nil, false)
+}
+
+// toColumns gathers pixels [B, 3, S, S] by patch: columns [B*N, 3*P*P].
+func toColumns[T real](columns mat[T], pixels []T, size, patch int) {
+	side := size / patch
+	for row := 0; row < columns.rows; row++ {
+		image, cell := row/(side*side), row%(side*side)
+		y0, x0 := cell/side*patch, cell%side*patch
+		out := columns.row(row)
+		for ch := 0; ch < 3; ch++ {
+			for y := 0; y < patch; y++ {
+				from := ((image*3+ch)*size+y0+y)*size + x0
+				copy(out[(ch*patch+y)*patch:(ch*patch+y+1)*patch], pixels[from:from+patch])
+			}
+		}
+	}
+}
+
+// textPass is the passage of some texts through the text encoder.
+type textPass[T real] struct {
+	texts      [][]int32
+	trace      trace[T]
+	ends       mat[T] // [B, w] the residual stream at each text's last token
+	final      mat[T] // [B, w] after the norm
+	finalStats []T
+	gradient   []T
+}
+
+// texts sets embeddings [B, D], not normalised, from token ids that include start and end; the last token pools.
+func texts[T real](e engine[T], m *dual, p []T, tr *textPass[T], ids [][]int32, embeddings mat[T]) {
+	t := &m.text
+	w := t.width
+	tr.texts = ids
+	offsets := make([]int, len(ids)+1)
+	for i, text := range ids {
+		offsets[i+1] = offsets[i] + len(text)
+	}
+	tr.trace.begin(&t.tower, offsets)
+	tokens, positions := matrix(at(p, t.tokens), m.config.Text.Vocabulary, w), matrix(at(p, t.positions), m.config.Text.Context, w)
+	for i, text := range ids {
+		for k, id := range text {
+			row := tr.trace.x[0].row(offsets[i] + k)
+			copy(row, tokens.row(int(id)))
+			add(row, positions.row(k))
+		}
+	}
+	x := forward(e, &t.tower, p, &tr.trace)
+	tr.ends = matrix(grow(&tr.ends.data, len(ids)*w), len(ids), w)
+	tr.final = matrix(grow(&tr.final.data, len(ids)*w), len(ids), w)
+	for i := range ids {
+		copy(tr.ends.row(i), x.row(offsets[i+1]-1))
+	}
+	layerNorm(tr.final, tr.ends, at(p, t.finalWeight), at(p, t.finalBias), grow(&tr.finalStats, 2*len(ids)), normEps)
+	linear(e, embeddings, tr.final, at(p, t.project), nil)
+}
+
+// textsGrad adds the parameters' gradients to g, given the one by embeddings.
+func textsGrad[T real](e engine[T], m *dual, p, g []T, tr *textPass[T], dEmbeddings mat[T]) {
+	t := &m.text
+	w, offsets := t.width, tr.trace.offsets
+	rows := offsets[len(offsets)-1]
+	grow(&tr.gradient, (rows+len(tr.texts))*w)
+	d, ends := matrix(tr.gradient, rows, w), matrix(tr.gradient[rows*w:], len(tr.texts), w)
+	linearGrad(e, ends, dEmbeddings, tr.final, at(p, t.project), at(g, t.project), nil, false)
+	layerNormGrad(ends, ends, tr.ends, at(p, t.finalWeight), at(g, t.finalWeight), at(g, t.finalBias), tr.finalStats, false)
+	clear(d.data)
+	for i := range tr.texts {
+		copy(d.row(offsets[i+1]-1), ends.row(i))
+	}
+	backward(e, &t.tower, p, g, &tr.trace, d)
+	tokens, positions := matrix(at(g, t.tokens), m.config.Text.Vocabulary, w), matrix(at(g, t.positions), m.config.Text.Context, w)
+	for i, text := range tr.texts {
+		for k, id := range text {
+			row := d.row(offsets[i] + k)
+			add(tokens.row(int(id)), row)
+			add(positions.row(k), row)
+		}
+	}
+}
