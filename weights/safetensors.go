@@ -1,0 +1,171 @@
+package weights
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"sort"
+)
+
+const (
+	// maxHeader bounds the JSON of a safetensors header, as the format's own reader does.
+	maxHeader = 100 << 20
+	// maxDimensions bounds a tensor's rank.
+	maxDimensions = 16
+)
+
+// parseSafetensors reads the tensors of a whole file; their data are views of it.
+func parseSafetensors(data []byte) ([]Tensor, map[string]string, error) {
+	if len(data) < 8 {
+		return nil, nil, fmt.Errorf("safetensors: %d bytes, expected at least the 8 of the header's length", len(data))
+	}
+	length := binary.LittleEndian.Uint64(data)
+	body := data[8:]
+	if length > uint64(len(body)) || length > maxHeader {
+		return nil, nil, fmt.Errorf("safetensors: header of %d bytes in a file of %d: truncated, or not safetensors", length, len(data))
+	}
+	header, body := body[:length], body[length:]
+	var entries map[string]json.RawMessage
+	if err := json.Unmarshal(header, &entries); err != nil {
+		return nil, nil, fmt.Errorf("safetensors header: %w", err)
+	}
+	var metadata map[string]string
+	tensors := make([]Tensor, 0, len(entries))
+	ends := make([][2]uint64, 0, len(entries))
+	for name, raw := range entries {
+		if name == "__metadata__" {
+			if err := json.Unmarshal(raw, &metadata); err != nil {
+				return nil, nil, fmt.Errorf("safetensors metadata: %w", err)
+			}
+			continue
+		}
+		var entry struct {
+			DType   string    `json:"dtype"`
+			Shape   []int64   `json:"shape"`
+			Offsets [2]uint64 `json:"data_offsets"`
+		}
+		if err := json.Unmarshal(raw, &entry); err != nil {
+			return nil, nil, fmt.Errorf("tensor %s: %w", name, err)
+		}
+		dtype, ok := parseDType(entry.DType)
+		if !ok {
+			return nil, nil, fmt.Errorf("tensor %s: unknown type %q", name, entry.DType)
+		}
+		shape, count, err := checkShape(entry.Shape)
+		if err != nil {
+			return nil, nil, fmt.Errorf("tensor %s: %w", name, err)
+		}
+		start, end := entry.Offsets[0], entry.Offsets[1]
+		if start > end || end > uint64(len(body)) {
+			return nil, nil, fmt.Errorf("tensor %s: bytes %d to %d lie outside the %d that the file holds: truncated?", name, start, end, len(body))
+		}
+		if count > math.MaxInt/int64(dtype.Size()) || uint64(count)*uint64(dtype.Size()) != end-start {
+			return nil, nil, fmt.Errorf("tensor %s: %d bytes, expected %s%v", name, end-start, dtype, shape)
+		}
+		tensors = append(tensors, Tensor{Name: name, DType: dtype, Shape: shape, Data: body[start:end:end]})
+		ends = append(ends, entry.Offsets)
+	}
+	sort.Slice(ends, func(i, j int) bool { return ends[i][0] < ends[j][0] || ends[i][0] == ends[j][0] && ends[i][1] < ends[j][1] })
+	for i := 1; i < len(ends); i++ {
+		if ends[i][0] < ends[i-1][1] {
+			return nil, nil, fmt.Errorf("safetensors: tensors overlap at byte %d", ends[i][0])
+		}
+	}
+	return tensors, metadata, nil
+}
+
+// checkShape returns the shape as ints and the number of elements.
+func checkShape(dimensions []int64) (shape []int, count int64, err error) {
+	if len(dimensions) > maxDimensions {
+		return nil, 0, fmt.Errorf("%d dimensions, at most %d are allowed", len(dimensions), maxDimensions)
+	}
+	count = 1
+	shape = make([]int, len(dimensions))
+	for i, d := range dimensions {
+		if d < 0 || d > math.MaxInt32 {
+			return nil, 0, fmt.Errorf("dimension %d is %d", i, d)
+		}
+		if d > 0 && count > math.MaxInt/d {
+			return nil, 0, fmt.Errorf("shape %v has too many elements", dimensions)
+		}
+		count *= d
+		shape[i] = int(d)
+	}
+	return shape, count, nil
+}
+
+// Write writes tensors as a safetensors file under a temporary name and renames it when it is whole and on disk.
+func Write(path string, tensors []Tensor, metadata map[string]string) (err error) {
+	temporary, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("write weights: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			temporary.Close()
+			os.Remove(temporary.Name())
+		}
+	}()
+	if err := Encode(temporary, tensors, metadata); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := errors.Join(temporary.Chmod(0o644), temporary.Sync(), temporary.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.Rename(temporary.Name(), path); err != nil {
+		return fmt.Errorf("write weights: %w", err)
+	}
+	return nil
+}
+
+// Encode writes tensors in the safetensors format, in the order given.
+func Encode(w io.Writer, tensors []Tensor, metadata map[string]string) error {
+	type entry struct {
+		DType   string `json:"dtype"`
+		Shape   []int  `json:"shape"`
+		Offsets [2]int `json:"data_offsets"`
+	}
+	header := make(map[string]any, len(tensors)+1)
+	if len(metadata) > 0 {
+		header["__metadata__"] = metadata
+	}
+	offset := 0
+	for _, t := range tensors {
+		if _, twice := header[t.Name]; twice {
+			return fmt.Errorf("tensor %s stands twice", t.Name)
+		}
+		if len(t.Data) != t.Len()*t.DType.Size() {
+			return fmt.Errorf("tensor %s: %d bytes, expected %s%v", t.Name, len(t.Data), t.DType, t.Shape)
+		}
+		shape := t.Shape
+		if shape == nil {
+			shape = []int{}
+		}
+		header[t.Name] = entry{t.DType.String(), shape, [2]int{offset, offset + len(t.Data)}}
+		offset += len(t.Data)
+	}
+	text, err := json.Marshal(header)
+	if err != nil {
+		return err
+	}
+	for len(text)%8 != 0 { // data start at a multiple of 8, as the format's own writer places them
+		text = append(text, ' ')
+	}
+	if _, err := w.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(text)))); err != nil {
+		return err
+	}
+	if _, err := w.Write(text); err != nil {
+		return err
+	}
+	for _, t := range tensors {
+		if _, err := w.Write(t.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
