@@ -7,6 +7,9 @@ import "golang.org/x/sys/cpu"
 // available lists the sets that the processor can run, slowest first.
 func available() []*kernelSet {
 	sets := []*kernelSet{&portable}
+	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
+		sets = append(sets, &avx2)
+	}
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL {
 		sets = append(sets, &avx512)
 		if cpu.X86.HasAVX512BF16 {
@@ -15,22 +18,6 @@ func available() []*kernelSet {
 	}
 	return sets
 }
-
-var avx512 = func() kernelSet {
-	set := portable
-	set.name, set.bf16, set.microRows = "avx512", false, 14
-	set.microF32 = microF32AVX512
-	set.peakF32 = func(steps int) int { peakF32AVX512(steps); return steps * 24 * 32 }
-	return set
-}()
-
-var avx512bf16 = func() kernelSet {
-	set := avx512
-	set.name, set.bf16 = "avx512bf16", true
-	set.microBF16 = microBF16BF16
-	set.peakBF16 = func(steps int) int { peakBF16BF16(steps); return steps * 24 * 64 }
-	return set
-}()
 
 func processor() []string {
 	line := "processor:"

@@ -95,5 +95,6 @@ type finisher struct {
 	accumulate uint32
 	bias       *[panelWidth]float32
 	scale      *[panelWidth]float32
-	ldSums     uintptr // bytes
+	ldSums     uintptr             // bytes
+	edge       [panelWidth]float32 // for kernels that store whole rows only
 }

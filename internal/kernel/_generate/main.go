@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"fmt"
 	"log"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,15 +22,13 @@ func main() {
 	if len(os.Args) > 1 {
 		dir = os.Args[1]
 	}
-	for name, write := range map[string]func(g *gen){
-		"avx512_amd64.s": func(g *gen) { avx512(g) },
-		"bf16_amd64.s":   func(g *gen) { bf16(g) },
-		"avx2_amd64.s":   func(g *gen) { avx2(g) },
-	} {
+	for name, write := range map[string]func(g *gen){"avx512": avx512, "bf16": bf16, "avx2": avx2} {
 		g := &gen{}
 		write(g)
-		if err := os.WriteFile(filepath.Join(dir, name), g.file(), 0o644); err != nil {
-			log.Fatal(err)
+		for suffix, content := range map[string][]byte{"_amd64.s": g.file(), "_amd64.go": g.goFile()} {
+			if err := os.WriteFile(filepath.Join(dir, name+suffix), content, 0o644); err != nil {
+				log.Fatal(err)
+			}
 		}
 	}
 }
@@ -38,6 +37,7 @@ func main() {
 type gen struct {
 	text   bytes.Buffer
 	data   bytes.Buffer
+	stubs  bytes.Buffer
 	labels int
 	consts map[string]bool
 	suffix string // of the functions: the instruction set
@@ -66,8 +66,9 @@ func (g *gen) fresh(stem string) string {
 	return fmt.Sprintf("%s%d", stem, g.labels)
 }
 
-func (g *gen) function(name string, args int, comment string) {
-	fmt.Fprintf(&g.text, "\n// func %s%s%s\nTEXT ·%s%s(SB), NOSPLIT, $0-%d\n", name, g.suffix, comment, name, g.suffix, args)
+func (g *gen) function(name string, args int, signature string) {
+	fmt.Fprintf(&g.stubs, "\n//go:noescape\nfunc %s%s%s\n", name, g.suffix, signature)
+	fmt.Fprintf(&g.text, "\n// func %s%s%s\nTEXT ·%s%s(SB), NOSPLIT, $0-%d\n", name, g.suffix, signature, name, g.suffix, args)
 }
 
 func (g *gen) ret() {
@@ -85,18 +86,17 @@ func (g *gen) v(i int) string {
 
 func (g *gen) bytes() int { return g.lanes * 4 }
 
-// constant names a 4-byte constant in read-only memory.
+// constant names a vector of equal 4-byte words in read-only memory.
 func (g *gen) constant(bits uint32) string {
-	name := fmt.Sprintf("const%s_%08x", g.suffix, bits)
-	if g.consts == nil {
-		g.consts = map[string]bool{}
+	words := make([]uint32, g.lanes)
+	for i := range words {
+		words[i] = bits
 	}
-	if !g.consts[name] {
-		g.consts[name] = true
-		fmt.Fprintf(&g.data, "\nDATA %s<>+0(SB)/4, $0x%08x\nGLOBL %s<>(SB), RODATA|NOPTR, $4\n", name, bits, name)
-	}
-	return name + "<>(SB)"
+	return g.table(fmt.Sprintf("%08x", bits), words...)
 }
+
+// number is the constant of a float32.
+func (g *gen) number(x float32) string { return g.constant(math.Float32bits(x)) }
 
 // table names read-only memory of 4-byte words.
 func (g *gen) table(stem string, words ...uint32) string {
