@@ -108,7 +108,8 @@ var (
 // maxImage bounds the encoded size of one image.
 const maxImage = 256 << 20
 
-// Open opens a list, a shard or a pattern of shards (shard-{000..123}.tar, *.parquet), or a folder.
+// Open opens a list, a shard or a pattern of shards (shard-{000..123}.tar, *.parquet), or a folder. A source in which no
+// image with a caption can be is an error.
 func Open(path string, o Options) (Source, error) {
 	format := o.Format
 	if format == Auto {
@@ -120,6 +121,16 @@ func Open(path string, o Options) (Source, error) {
 	switch format {
 	case TSV, CSV:
 		return openTable(path, format, o)
+	case JSONL:
+		return openJSONL(path, o)
+	case COCO:
+		return openCOCO(path, o)
+	case WebDataset:
+		return openWebDataset(path, o)
+	case Parquet:
+		return openParquet(path, o)
+	case Folder:
+		return openFolder(path, o)
 	}
 	return nil, fmt.Errorf("open captions %s: unknown format %q", path, format)
 }
@@ -149,6 +160,14 @@ func formatOf(path string) Format {
 		return TSV
 	case ".csv":
 		return CSV
+	case ".jsonl", ".ndjson":
+		return JSONL
+	case ".json":
+		return COCO
+	case ".tar", ".tgz":
+		return WebDataset
+	case ".parquet":
+		return Parquet
 	}
 	return Auto
 }

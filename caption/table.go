@@ -17,11 +17,7 @@ func openTable(path string, format Format, o Options) (Source, error) {
 		return nil, err
 	}
 	defer file.Close()
-	list, err := readTable(file, path, format, o)
-	if err != nil {
-		return nil, fmt.Errorf("read captions %s: %w", path, err)
-	}
-	return list, nil
+	return readWhole(path, func() (*list, error) { return readTable(file, path, format, o) })
 }
 
 func readTable(r io.Reader, path string, format Format, o Options) (*list, error) {
