@@ -1,0 +1,199 @@
+package imaging
+
+import (
+	"fmt"
+	"math"
+	"sync"
+)
+
+// Filter is a resampling kernel.
+type Filter uint8
+
+// The filters that preprocessor files ask for.
+const (
+	Bilinear Filter = iota + 1
+	Bicubic
+)
+
+func (f Filter) String() string {
+	switch f {
+	case Bilinear:
+		return "bilinear"
+	case Bicubic:
+		return "bicubic"
+	}
+	return fmt.Sprintf("Filter(%d)", uint8(f))
+}
+
+// support is the filter's radius in pixels of the smaller of source and destination.
+func (f Filter) support() float64 {
+	if f == Bicubic {
+		return 2
+	}
+	return 1
+}
+
+func (f Filter) weight(x float64) float64 {
+	x = math.Abs(x)
+	if f == Bilinear {
+		return max(1-x, 0)
+	}
+	const a = -0.5
+	switch {
+	case x < 1:
+		return ((a+2)*x-(a+3))*x*x + 1
+	case x < 2:
+		return (((x-5)*x+8)*x - 4) * a
+	}
+	return 0
+}
+
+// precision is the number of fraction bits of Pillow's 8-bit resampling (ImagingResampleHorizontal_8bpc).
+const precision = 32 - 8 - 2
+
+// taps are the source pixels and weights of each destination pixel along one side.
+type taps struct {
+	first  []int32 // [destination]
+	weight []int32 // [destination, width], fixed point, zero behind a shorter support
+	width  int
+}
+
+func newTaps(source, destination int, f Filter) taps {
+	scale := float64(source) / float64(destination)
+	filterScale := max(scale, 1)
+	support := f.support() * filterScale
+	width := int(math.Ceil(support))*2 + 1
+	t := taps{first: make([]int32, destination), weight: make([]int32, destination*width), width: width}
+	row := make([]float64, width)
+	widest := 1
+	for i := range destination {
+		centre := (float64(i) + 0.5) * scale
+		first := max(int(centre-support+0.5), 0)
+		count := min(int(centre+support+0.5), source) - first
+		sum := 0.0
+		for k := range count {
+			row[k] = f.weight((float64(k+first) - centre + 0.5) * (1 / filterScale))
+			sum += row[k]
+		}
+		t.first[i] = int32(first)
+		for k := range count {
+			w := row[k]
+			if sum != 0 {
+				w *= 1 / sum
+			}
+			t.weight[i*width+k] = int32(w*(1<<precision) + math.Copysign(0.5, w))
+		}
+		widest = max(widest, count)
+	}
+	return t.trim(widest, source)
+}
+
+// trim drops the columns of weights that are zero everywhere and keeps all reads inside the source.
+func (t taps) trim(width, source int) taps {
+	result := taps{first: t.first, weight: make([]int32, len(t.first)*width), width: width}
+	for i := range t.first {
+		shift := max(int(t.first[i])+width-source, 0)
+		result.first[i] -= int32(shift)
+		copy(result.weight[i*width+shift:(i+1)*width], t.weight[i*t.width:])
+	}
+	return result
+}
+
+type tapsKey struct {
+	source, destination int
+	filter              Filter
+}
+
+// tapsCache keeps the last weights: photos of a collection share their sizes.
+var tapsCache struct {
+	sync.Mutex
+	entries map[tapsKey]taps
+}
+
+func cachedTaps(source, destination int, f Filter) taps {
+	key := tapsKey{source, destination, f}
+	tapsCache.Lock()
+	defer tapsCache.Unlock()
+	t, ok := tapsCache.entries[key]
+	if !ok {
+		t = newTaps(source, destination, f)
+		if tapsCache.entries == nil || len(tapsCache.entries) >= 64 {
+			tapsCache.entries = make(map[tapsKey]taps)
+		}
+		tapsCache.entries[key] = t
+	}
+	return t
+}
+
+func clip8(v int32) uint8 {
+	v >>= precision
+	if uint32(v) <= 255 {
+		return uint8(v)
+	}
+	if v < 0 {
+		return 0
+	}
+	return 255
+}
+
+// Resize resamples to width x height exactly as Pillow's Image.resize does for 8-bit images: weights of 22 fraction bits,
+// first along the rows, then along the columns, rounded to 8 bits after each.
+func Resize(im *Image, width, height int, f Filter) *Image {
+	if width < 1 || height < 1 || im.Width < 1 || im.Height < 1 {
+		panic(fmt.Sprintf("imaging: resize %dx%d to %dx%d", im.Width, im.Height, width, height))
+	}
+	if width != im.Width {
+		im = resizeRows(im, width, cachedTaps(im.Width, width, f))
+	}
+	if height != im.Height {
+		im = resizeColumns(im, height, cachedTaps(im.Height, height, f))
+	}
+	return im
+}
+
+func resizeRows(im *Image, width int, t taps) *Image {
+	result := New(width, im.Height)
+	for y := range im.Height {
+		src := im.Pix[3*y*im.Width : 3*(y+1)*im.Width]
+		dst := result.Pix[3*y*width : 3*(y+1)*width]
+		for x := range width {
+			weights := t.weight[x*t.width : (x+1)*t.width]
+			pixels := src[3*t.first[x]:]
+			pixels = pixels[:3*len(weights)]
+			r, g, b := int32(1<<(precision-1)), int32(1<<(precision-1)), int32(1<<(precision-1))
+			for _, w := range weights {
+				r += int32(pixels[0]) * w
+				g += int32(pixels[1]) * w
+				b += int32(pixels[2]) * w
+				pixels = pixels[3:]
+			}
+			dst[3*x], dst[3*x+1], dst[3*x+2] = clip8(r), clip8(g), clip8(b)
+		}
+	}
+	return result
+}
+
+func resizeColumns(im *Image, height int, t taps) *Image {
+	result := New(im.Width, height)
+	stride := 3 * im.Width
+	sums := make([]int32, stride)
+	for y := range height {
+		for i := range sums {
+			sums[i] = 1 << (precision - 1)
+		}
+		for k, w := range t.weight[y*t.width : (y+1)*t.width] {
+			if w == 0 {
+				continue
+			}
+			row := im.Pix[(int(t.first[y])+k)*stride:][:len(sums)]
+			for i, p := range row {
+				sums[i] += int32(p) * w
+			}
+		}
+		dst := result.Pix[y*stride:][:len(sums)]
+		for i, v := range sums {
+			dst[i] = clip8(v)
+		}
+	}
+	return result
+}
