@@ -17,10 +17,10 @@ const (
 	Any
 )
 
-// Options say what scenes are like. The zero value gives square training scenes of one to five objects.
+// Options say what scenes are like. The zero value gives square training scenes of one to four objects.
 type Options struct {
 	Split                  Split
-	MinObjects, MaxObjects int     // 0: 1 and 5
+	MinObjects, MaxObjects int     // 0: 1 and 4
 	Aspect                 float64 // width over height, 0: 1
 }
 
@@ -88,7 +88,7 @@ func New(o Options, seed uint64) *Scene {
 		o.MinObjects = 1
 	}
 	if o.MaxObjects < o.MinObjects {
-		o.MaxObjects = max(5, o.MinObjects)
+		o.MaxObjects = max(4, o.MinObjects)
 	}
 	if !(o.Aspect > 0) {
 		o.Aspect = 1

@@ -1,0 +1,114 @@
+package pretrain
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// checkpointHeader is the first line of a checkpoint; parameters and both moments follow as little-endian float32.
+type checkpointHeader struct {
+	Format     string  `json:"format"`
+	Recipe     string  `json:"recipe"` // see Trainer.Recipe
+	Config     Config  `json:"config"`
+	Examples   string  `json:"examples"`
+	Step       int     `json:"step"`
+	Parameters int     `json:"parameters"`
+	CPUSeconds float64 `json:"cpu_seconds"`
+}
+
+const checkpointFormat = "pacl-pretrain-1"
+
+// Checkpoint writes everything that further training depends on, replacing the file at once or not at all.
+func (t *Trainer) Checkpoint(path string) error {
+	if err := writeAtomic(path, t.writeCheckpoint); err != nil {
+		return fmt.Errorf("write checkpoint: %w", err)
+	}
+	return nil
+}
+
+func (t *Trainer) writeCheckpoint(w io.Writer) error {
+	header, err := json.Marshal(checkpointHeader{checkpointFormat, t.Recipe(), t.config, t.examples.Name(), t.step, len(t.p), t.spent + processorSeconds()})
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(append(header, '\n')); err != nil {
+		return err
+	}
+	for _, numbers := range [][]float32{t.p, t.m1, t.m2} {
+		if err := binary.Write(w, binary.LittleEndian, numbers); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Resume continues from a checkpoint of the same recipe; without a file it does nothing.
+func (t *Trainer) Resume(path string) error {
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	defer file.Close()
+	reader := bufio.NewReaderSize(file, 1<<20)
+	line, err := reader.ReadSlice('\n')
+	var header checkpointHeader
+	if err == nil {
+		err = json.Unmarshal(line, &header)
+	}
+	if err != nil || header.Format != checkpointFormat {
+		return fmt.Errorf("resume: %s is no checkpoint of pacl pretrain", path)
+	}
+	if header.Recipe != t.Recipe() || header.Parameters != len(t.p) {
+		return fmt.Errorf("resume: %s was made by another recipe (%s, here %s): choose another --out, or delete it to start anew", path, header.Recipe, t.Recipe())
+	}
+	want := int64(len(line)) + 3*4*int64(len(t.p))
+	if info, err := file.Stat(); err != nil || info.Size() != want {
+		return fmt.Errorf("resume: %s is cut off or too long, expected %d bytes: delete it to start anew", path, want)
+	}
+	for _, numbers := range [][]float32{t.p, t.m1, t.m2} {
+		if err := binary.Read(reader, binary.LittleEndian, numbers); err != nil {
+			return fmt.Errorf("resume: read %s: %w", path, err)
+		}
+	}
+	t.step, t.spent = header.Step, header.CPUSeconds-processorSeconds()
+	return nil
+}
+
+// writeAtomic writes a file beside its final name, syncs and renames it.
+func writeAtomic(path string, write func(w io.Writer) error) (err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), ".partial-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			file.Close()
+			os.Remove(file.Name())
+		}
+	}()
+	buffered := bufio.NewWriterSize(file, 1<<20)
+	if err = write(buffered); err != nil {
+		return err
+	}
+	if err = buffered.Flush(); err != nil {
+		return err
+	}
+	if err = file.Sync(); err != nil {
+		return err
+	}
+	if err = file.Close(); err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), path)
+}
+
