@@ -336,7 +336,7 @@ func (at *attention) exponentials(weights, row []float32, seen int, scale float3
 		clear(pairs[seen:])
 		return
 	}
-	*sum += active.expSum(weights[:seen], row[:seen], scale, highest)
+	*sum += active.expWeights(weights[:seen], row[:seen], scale, highest)
 	clear(weights[seen:])
 }
 

@@ -46,6 +46,9 @@ func finishBF16SiLUAVX2(f *finisher)
 func toBF16AVX2(dst *uint16, src *float32, n int)
 
 //go:noescape
+func pairBF16AVX2(dst *uint16, even, odd *float32, n int)
+
+//go:noescape
 func sumAVX2(x *float32, n int) float32
 
 //go:noescape
@@ -100,6 +103,9 @@ func transposeAVX2(dst, src address, k int, ld uintptr)
 func expSumAVX2(dst *float32, x *float32, n int, scale, shift float32) float32
 
 //go:noescape
+func expWeightsAVX2(dst *float32, x *float32, n int, scale, shift float32) float32
+
+//go:noescape
 func expSumBF16AVX2(dst *uint16, x *float32, n int, scale, shift float32) float32
 
 func convertBF16AVX2(dst []uint16, src []float32) {
@@ -109,6 +115,16 @@ func convertBF16AVX2(dst []uint16, src []float32) {
 	}
 	if n < len(src) {
 		toBF16Go(dst[n:], src[n:])
+	}
+}
+
+func pairAVX2(dst []uint16, even, odd []float32) {
+	n := len(even) &^ 7
+	if n > 0 {
+		pairBF16AVX2(&dst[0], &even[0], &odd[0], n)
+	}
+	if n < len(even) {
+		pairBF16Go(dst[2*n:], even[n:], odd[n:])
 	}
 }
 
@@ -127,6 +143,17 @@ func exponentialsAVX2(dst, x []float32, scale, shift float32) (sum float32) {
 	n := len(x) &^ 7
 	if n > 0 {
 		sum = expSumAVX2(&dst[0], &x[0], n, scale, shift)
+	}
+	if n < len(x) {
+		sum += expSumGo(dst[n:], x[n:], scale, shift)
+	}
+	return sum
+}
+
+func weightsAVX2(dst, x []float32, scale, shift float32) (sum float32) {
+	n := len(x) &^ 7
+	if n > 0 {
+		sum = expWeightsAVX2(&dst[0], &x[0], n, scale, shift)
 	}
 	if n < len(x) {
 		sum += expSumGo(dst[n:], x[n:], scale, shift)

@@ -46,6 +46,9 @@ func finishBF16SiLUAVX512(f *finisher)
 func toBF16AVX512(dst *uint16, src *float32, n int)
 
 //go:noescape
+func pairBF16AVX512(dst *uint16, even, odd *float32, n int)
+
+//go:noescape
 func sumAVX512(x *float32, n int) float32
 
 //go:noescape
@@ -100,12 +103,22 @@ func transposeAVX512(dst, src address, k int, ld uintptr)
 func expSumAVX512(dst *float32, x *float32, n int, scale, shift float32) float32
 
 //go:noescape
+func expWeightsAVX512(dst *float32, x *float32, n int, scale, shift float32) float32
+
+//go:noescape
 func expSumBF16AVX512(dst *uint16, x *float32, n int, scale, shift float32) float32
 
 func convertBF16AVX512(dst []uint16, src []float32) {
 	n := len(src)
 	{
 		toBF16AVX512(&dst[0], &src[0], n)
+	}
+}
+
+func pairAVX512(dst []uint16, even, odd []float32) {
+	n := len(even)
+	{
+		pairBF16AVX512(&dst[0], &even[0], &odd[0], n)
 	}
 }
 
@@ -121,6 +134,14 @@ func exponentialsAVX512(dst, x []float32, scale, shift float32) (sum float32) {
 	n := len(x)
 	{
 		sum = expSumAVX512(&dst[0], &x[0], n, scale, shift)
+	}
+	return sum
+}
+
+func weightsAVX512(dst, x []float32, scale, shift float32) (sum float32) {
+	n := len(x)
+	{
+		sum = expWeightsAVX512(&dst[0], &x[0], n, scale, shift)
 	}
 	return sum
 }

@@ -29,12 +29,22 @@ func finishBF16SiLUVBF16(f *finisher)
 func toBF16VBF16(dst *uint16, src *float32, n int)
 
 //go:noescape
+func pairBF16VBF16(dst *uint16, even, odd *float32, n int)
+
+//go:noescape
 func expSumBF16VBF16(dst *uint16, x *float32, n int, scale, shift float32) float32
 
 func convertBF16VBF16(dst []uint16, src []float32) {
 	n := len(src)
 	{
 		toBF16VBF16(&dst[0], &src[0], n)
+	}
+}
+
+func pairVBF16(dst []uint16, even, odd []float32) {
+	n := len(even)
+	{
+		pairBF16VBF16(&dst[0], &even[0], &odd[0], n)
 	}
 }
 

@@ -12,8 +12,8 @@ var portable = kernelSet{
 	microF32: microF32Go, microBF16: microBF16Go,
 	finishF32: finishF32Go, finishBF16: finishBF16Go,
 	toBF16: toBF16Go, fromBF16: fromBF16Go, roundBF16: roundBF16Go,
-	expandPairs: expandPairsGo, packRows32: packRows32Go, interleave: interleaveGo,
-	moments: momentsGo, normalize: normalizeGo, maximum: maximumGo, expSum: expSumGo, expSumBF16: expSumBF16Go,
+	expandPairs: expandPairsGo, packRows32: packRows32Go, interleave: interleaveGo, pairBF16: pairBF16Go,
+	moments: momentsGo, normalize: normalizeGo, maximum: maximumGo, expSum: expSumGo, expWeights: expSumGo, expSumBF16: expSumBF16Go,
 	dot: dotGo, axpy: axpyGo, scale: scaleGo, activate: activateGo, adam: adamGo,
 	peakF32: peakF32Go, peakBF16: peakF32Go,
 }
@@ -139,6 +139,12 @@ func packRows32Go(dst, src address, rows, k int, ld uintptr) {
 func interleaveGo(dst, even, odd []uint16) {
 	for j := range even {
 		dst[2*j], dst[2*j+1] = even[j], odd[j]
+	}
+}
+
+func pairBF16Go(dst []uint16, even, odd []float32) {
+	for j, x := range even {
+		dst[2*j], dst[2*j+1] = Float32ToBF16(x), Float32ToBF16(odd[j])
 	}
 }
 

@@ -196,7 +196,7 @@ func softmax(dst, src []float32, scale float32) {
 		active.scale(dst, src, scale)
 		src, scale = dst, 1
 	}
-	sum := active.expSum(dst, src, scale, scale*active.maximum(src))
+	sum := active.expWeights(dst, src, scale, scale*active.maximum(src))
 	active.scale(dst, dst, 1/sum)
 }
 

@@ -56,6 +56,9 @@ type kernelSet struct {
 	// interleave: dst[2*j] = even[j], dst[2*j+1] = odd[j] for bfloat16 numbers.
 	interleave func(dst, even, odd []uint16)
 
+	// pairBF16: dst[2*j] = bf16(even[j]), dst[2*j+1] = bf16(odd[j]).
+	pairBF16 func(dst []uint16, even, odd []float32)
+
 	// moments: mean of x and mean of (x-mean)^2.
 	moments func(x []float32) (mean, variance float32)
 	// normalize: dst[i] = (x[i]-mean)*inverse*gamma[i] + beta[i].
@@ -64,7 +67,10 @@ type kernelSet struct {
 	maximum func(x []float32) float32
 	// expSum: dst[i] = exp(x[i]*scale - shift), returns the sum of dst.
 	expSum func(dst, x []float32, scale, shift float32) float32
-	// expSumBF16: the same with dst[i] rounded to bfloat16, the sum unrounded.
+	// expWeights: the same for softmax, which bears a relative error of 1e-7 for
+	// each unit of |x[i]*scale| and |shift|.
+	expWeights func(dst, x []float32, scale, shift float32) float32
+	// expSumBF16: expWeights with dst[i] rounded to bfloat16, the sum unrounded.
 	expSumBF16 func(dst []uint16, x []float32, scale, shift float32) float32
 	// dot: sum of x[i]*y[i].
 	dot func(x, y []float32) float32

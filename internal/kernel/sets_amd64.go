@@ -14,9 +14,9 @@ var avx2 = kernelSet{
 	microF32: microF32AVX2, microBF16: microBF16Go,
 	finishF32: finishFullAVX2, finishBF16: finishHalfAVX2,
 	toBF16: convertBF16AVX2, fromBF16: widenBF16AVX2, roundBF16: roundToBF16AVX2,
-	expandPairs: expandAVX2, packRows32: packAVX2, interleave: interleavePairsAVX2,
+	expandPairs: expandAVX2, packRows32: packAVX2, interleave: interleavePairsAVX2, pairBF16: pairAVX2,
 	moments: momentsAVX2, normalize: normalizeByAVX2, maximum: largestAVX2,
-	expSum: exponentialsAVX2, expSumBF16: exponentialsBF16AVX2,
+	expSum: exponentialsAVX2, expWeights: weightsAVX2, expSumBF16: exponentialsBF16AVX2,
 	dot: dotProductAVX2, axpy: addScaledAVX2, scale: scaleByAVX2,
 	activate: activateAllAVX2, adam: adamStepAVX2,
 	peakF32:  func(steps int) int { peakF32AVX2(steps); return steps * 12 * 16 },
@@ -28,9 +28,9 @@ var avx512 = kernelSet{
 	microF32: microF32AVX512, microBF16: microBF16Go,
 	finishF32: finishFullAVX512, finishBF16: finishHalfAVX512,
 	toBF16: convertBF16AVX512, fromBF16: widenBF16AVX512, roundBF16: roundToBF16AVX512,
-	expandPairs: expandAVX512, packRows32: packAVX512, interleave: interleavePairsAVX512,
+	expandPairs: expandAVX512, packRows32: packAVX512, interleave: interleavePairsAVX512, pairBF16: pairAVX512,
 	moments: momentsAVX512, normalize: normalizeByAVX512, maximum: largestAVX512,
-	expSum: exponentialsAVX512, expSumBF16: exponentialsBF16AVX512,
+	expSum: exponentialsAVX512, expWeights: weightsAVX512, expSumBF16: exponentialsBF16AVX512,
 	dot: dotProductAVX512, axpy: addScaledAVX512, scale: scaleByAVX512,
 	activate: activateAllAVX512, adam: adamStepAVX512,
 	peakF32:  func(steps int) int { peakF32AVX512(steps); return steps * 24 * 32 },
@@ -41,6 +41,7 @@ var avx512bf16 = func() kernelSet {
 	set := avx512
 	set.name, set.bf16 = "avx512bf16", true
 	set.microBF16, set.finishBF16 = microBF16VBF16, finishHalfVBF16
+	set.pairBF16 = pairVBF16
 	set.toBF16, set.expSumBF16 = convertBF16VBF16, exponentialsBF16VBF16
 	set.peakBF16 = func(steps int) int { peakBF16VBF16(steps); return steps * 24 * 64 }
 	return set

@@ -217,33 +217,29 @@ func (ws *Workspace) packColumns(dst []float32, width int, m Mat, first, cols, k
 		}
 		return
 	}
-	var buffer []uint16
-	if m.H == nil || k%2 == 1 {
-		buffer = asBF16(grow(&ws.convert, cols+1))
-	}
 	for s := 0; s < k; s += 2 {
 		out := asBF16(dst[s/2*width : (s/2+1)*width])
 		at := (k0+s)*m.Stride + first
-		var even, odd []uint16
-		if m.H != nil {
-			even = m.H[at : at+cols]
-		} else {
-			even = buffer[:cols]
-			active.toBF16(even, m.F[at:at+cols])
-		}
-		switch next := at + m.Stride; {
-		case s+1 == k:
-			odd = buffer[cols : 2*cols]
-			clear(odd)
+		next, pair := at+m.Stride, s+1 < k
+		switch {
+		case m.H != nil && pair:
+			active.interleave(out[:2*cols], m.H[at:at+cols], m.H[next:next+cols])
 		case m.H != nil:
-			odd = m.H[next : next+cols]
+			active.interleave(out[:2*cols], m.H[at:at+cols], asBF16(ws.zeros(cols))[:cols])
+		case pair:
+			active.pairBF16(out[:2*cols], m.F[at:at+cols], m.F[next:next+cols])
 		default:
-			odd = buffer[cols : 2*cols]
-			active.toBF16(odd, m.F[next:next+cols])
+			active.pairBF16(out[:2*cols], m.F[at:at+cols], ws.zeros(cols))
 		}
-		active.interleave(out[:2*cols], even, odd)
 		clear(out[2*cols:])
 	}
+}
+
+// zeros stand for the row after an odd last one.
+func (ws *Workspace) zeros(n int) []float32 {
+	row := grow(&ws.convert, n)
+	clear(row)
+	return row
 }
 
 // halfToFloat32 is exact.

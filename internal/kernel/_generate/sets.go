@@ -13,10 +13,12 @@ func avx512(g *gen) {
 	g.peak("peakF32", 24, func(i int) { g.op("VFMADD231PS Z24, Z25, Z%d", i) })
 	g.finishes()
 	g.conversions()
+	g.pairs()
 	g.rows()
 	g.transpose()
-	g.expSum("expSum", false)
-	g.expSum("expSumBF16", true)
+	g.expSum("expSum", false, false)
+	g.expSum("expWeights", false, true)
+	g.expSum("expSumBF16", true, true)
 }
 
 // bf16 has the kernels that the BF16 instructions change.
@@ -28,7 +30,8 @@ func bf16(g *gen) {
 		g.finish(act, "BF16")
 	}
 	g.conversions()
-	g.expSum("expSumBF16", true)
+	g.pairs()
+	g.expSum("expSumBF16", true, true)
 }
 
 func avx2(g *gen) {
@@ -37,8 +40,10 @@ func avx2(g *gen) {
 	g.peak("peakF32", 12, func(i int) { g.op("VFMADD231PS Y12, Y13, Y%d", i) })
 	g.finishes()
 	g.conversions()
+	g.pairs()
 	g.rows()
 	g.transpose()
-	g.expSum("expSum", false)
-	g.expSum("expSumBF16", true)
+	g.expSum("expSum", false, false)
+	g.expSum("expWeights", false, true)
+	g.expSum("expSumBF16", true, true)
 }

@@ -134,6 +134,23 @@ func (g *gen) exp(x, n, p int) {
 	g.op("VMOVAPS %s, %s", P, X)
 }
 
+// powerOfTwo approximates 2^r on [0, 1] with a relative error of 8e-8; the highest power
+// first.
+var powerOfTwo = []float32{0.00187757670004446, 0.008989340023520882, 0.055826318116286106, 0.2401536170211082, 0.6931530732026282, 0.9999999250635878}
+
+// power replaces x by 2^x with the polynomial in registers from c on; p is
+// scratch. VREDUCEPS takes the whole part off and VSCALEFPS multiplies by two to
+// its power; both give the right limits for infinities.
+func (g *gen) power(x, p, c int) {
+	r := g.spare()
+	g.op("VREDUCEPS $1, %s, %s", g.v(x), g.v(r))
+	g.op("VMOVAPS %s, %s", g.v(c), g.v(p))
+	for i := 1; i < len(powerOfTwo); i++ {
+		g.op("VFMADD213PS %s, %s, %s", g.v(c+i), g.v(r), g.v(p))
+	}
+	g.op("VSCALEFPS %s, %s, %s", g.v(x), g.v(p), g.v(x))
+}
+
 // gelu replaces x by x/2 (1 + erf(x/sqrt 2)): erf as the rational function of
 // Eigen on [-4, 4]. t, p and q are scratch.
 func (g *gen) gelu(x, t, p, q int) {
@@ -381,7 +398,43 @@ func (g *gen) conversions() {
 	g.ret()
 }
 
-func (g *gen) expSum(name string, half bool) {
+// pairs emits the rounding of two rows into pairs of bfloat16.
+func (g *gen) pairs() {
+	g.function("pairBF16", 32, "(dst *uint16, even, odd *float32, n int)")
+	g.op("MOVQ dst+0(FP), DI")
+	g.op("MOVQ even+8(FP), SI")
+	g.op("MOVQ odd+16(FP), R8")
+	g.op("MOVQ n+24(FP), CX")
+	or := "VPOR"
+	if g.lanes == 16 {
+		or = "VPORD"
+	}
+	g.each(2, func(u int, tail bool) {
+		even, odd, t := 4*u, 4*u+1, 4*u+2
+		g.load(even, g.at("SI", u, 4), tail)
+		g.load(odd, g.at("R8", u, 4), tail)
+		for _, x := range []int{even, odd} {
+			if g.native {
+				g.cvtBF16(x, x)
+				g.op("VPMOVZXWD Y%d, Z%d", x, x)
+			} else {
+				g.roundBF16(x, t, t+1)
+			}
+		}
+		g.op("VPSLLD $16, %s, %s", g.v(odd), g.v(odd))
+		g.op("%s %s, %s, %s", or, g.v(odd), g.v(even), g.v(even))
+		g.store(even, g.at("DI", u, 4), tail)
+	}, func(n int) {
+		g.op("ADDQ $%d, SI", 4*n)
+		g.op("ADDQ $%d, R8", 4*n)
+		g.op("ADDQ $%d, DI", 4*n)
+	})
+	g.ret()
+}
+
+// expSum emits exp with its sum. fast takes the exponent in float32 to base 2,
+// which costs a relative error of about 1e-7 for each unit of it.
+func (g *gen) expSum(name string, half, fast bool) {
 	kind, size := "float32", 4
 	if half {
 		kind, size = "uint16", 2
@@ -397,6 +450,15 @@ func (g *gen) expSum(name string, half bool) {
 	if g.lanes == 8 {
 		unroll = 3
 	}
+	fast = fast && g.lanes == 16
+	if fast {
+		// exp(t) = 2^(t/ln 2), in the logarithm to base 2 from the start.
+		g.op("VMULPS %s, %s, %s", g.number(1.44269504088896341), g.v(scale), g.v(scale))
+		g.op("VMULPS %s, %s, %s", g.number(1.44269504088896341), g.v(shift), g.v(shift))
+		for i, c := range powerOfTwo {
+			g.op("VMOVUPS %s, %s", g.number(c), g.v(20+i))
+		}
+	}
 	for u := range unroll {
 		g.zero(u)
 	}
@@ -404,7 +466,11 @@ func (g *gen) expSum(name string, half bool) {
 		x := unroll + 3*u
 		g.load(x, g.at("SI", u, 4), tail)
 		g.op("VFMSUB213PS %s, %s, %s", g.v(shift), g.v(scale), g.v(x))
-		g.exp(x, x+1, x+2)
+		if fast {
+			g.power(x, x+1, 20)
+		} else {
+			g.exp(x, x+1, x+2)
+		}
 		if tail {
 			g.op("VADDPS %s, %s, K1, %s", g.v(x), g.v(u), g.v(u))
 		} else {

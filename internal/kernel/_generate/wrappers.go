@@ -77,6 +77,11 @@ func convertBF16@S(dst []uint16, src []float32) { //by src
 	@if{ toBF16@S(&dst[0], &src[0], n) }
 	@rest(toBF16Go(dst[n:], src[n:])@end}
 
+func pair@S(dst []uint16, even, odd []float32) { //by even
+	n := @n
+	@if{ pairBF16@S(&dst[0], &even[0], &odd[0], n) }
+	@rest(pairBF16Go(dst[2*n:], even[n:], odd[n:])@end}
+
 func exponentialsBF16@S(dst []uint16, x []float32, scale, shift float32) (sum float32) { //by x
 	n := @n
 	@if{ sum = expSumBF16@S(&dst[0], &x[0], n, scale, shift) }
@@ -88,6 +93,12 @@ const wrappers = `
 func exponentials@S(dst, x []float32, scale, shift float32) (sum float32) { //by x
 	n := @n
 	@if{ sum = expSum@S(&dst[0], &x[0], n, scale, shift) }
+	@rest(sum += expSumGo(dst[n:], x[n:], scale, shift)@endreturn sum
+}
+
+func weights@S(dst, x []float32, scale, shift float32) (sum float32) { //by x
+	n := @n
+	@if{ sum = expWeights@S(&dst[0], &x[0], n, scale, shift) }
 	@rest(sum += expSumGo(dst[n:], x[n:], scale, shift)@endreturn sum
 }
 
