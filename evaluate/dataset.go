@@ -1,6 +1,7 @@
 package evaluate
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -237,9 +238,16 @@ func (d *Dataset) LoadMask(item Item) (*imaging.Mask, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mask: %w", err)
 	}
+	// A PNG's bit depth and colour type follow its size in the header. Gray of another depth is scaled by decoders, so
+	// that its values are no ids any more.
+	if len(data) >= 26 && bytes.HasPrefix(data, []byte("\x89PNG")) {
+		if depth, colour := data[24], data[25]; depth == 16 || depth < 8 && colour == 0 {
+			return nil, fmt.Errorf("mask %s: PNG of %d bits a pixel, expected class ids of 8 bits", item.Mask, depth)
+		}
+	}
 	mask, err := imaging.DecodeMask(data)
 	if err != nil {
-		return nil, fmt.Errorf("mask %s: %w, expected a PNG of 8-bit class ids", item.Mask, err)
+		return nil, fmt.Errorf("mask %s: %w", item.Mask, err)
 	}
 	for i, id := range mask.ID {
 		class := uint16(invalidID)
