@@ -70,7 +70,9 @@ func parseSafetensors(data []byte) ([]Tensor, map[string]string, error) {
 		tensors = append(tensors, Tensor{Name: name, DType: dtype, Shape: shape, Data: body[start:end:end]})
 		ends = append(ends, entry.Offsets)
 	}
-	sort.Slice(ends, func(i, j int) bool { return ends[i][0] < ends[j][0] || ends[i][0] == ends[j][0] && ends[i][1] < ends[j][1] })
+	sort.Slice(ends, func(i, j int) bool {
+		return ends[i][0] < ends[j][0] || ends[i][0] == ends[j][0] && ends[i][1] < ends[j][1]
+	})
 	for i := 1; i < len(ends); i++ {
 		if ends[i][0] < ends[i-1][1] {
 			return nil, nil, fmt.Errorf("safetensors: tensors overlap at byte %d", ends[i][0])

@@ -87,6 +87,16 @@ func (t Tensor) CopyFloat32(dst []float32) error {
 	return nil
 }
 
+// CopyRange converts the numbers from element first on into dst.
+func (t Tensor) CopyRange(dst []float32, first int) error {
+	if first < 0 || first+len(dst) > t.Len() {
+		return fmt.Errorf("tensor %s: elements %d to %d of %d", t.Name, first, first+len(dst), t.Len())
+	}
+	t.Data = t.Data[first*t.DType.Size():]
+	t.convert(dst)
+	return nil
+}
+
 // Float64 returns the numbers as a fresh slice of float64.
 func (t Tensor) Float64() []float64 {
 	result := make([]float64, t.Len())

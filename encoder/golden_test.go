@@ -1,0 +1,186 @@
+package encoder
+
+import (
+	"context"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/pacl/pacl/imaging"
+	"github.com/pacl/pacl/internal/kernel"
+	"github.com/pacl/pacl/internal/testdata"
+)
+
+// goldenModel finds the model that a golden file was made with.
+func goldenModel(t *testing.T, name string) string {
+	if name == "tiny-dinov3-eupe" {
+		return testdata.Golden(t, "models", "tiny-eupe-pt")
+	}
+	for _, dir := range []string{testdata.Golden(t, "models"), filepath.Join(testdata.Root(), "models")} {
+		if path := filepath.Join(dir, name); exists(path) {
+			return path
+		}
+	}
+	t.Fatalf("no model directory %s", name)
+	return ""
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// compareVectors checks rows of width numbers: each error at most the tolerance of the row's length, the median a tenth.
+func compareVectors(t *testing.T, what string, got []float32, want []float64, width int, tolerance float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%s: %d numbers, expected %d", what, len(got), len(want))
+		return
+	}
+	var errs []float64
+	for r := 0; r < len(want); r += width {
+		var length, difference float64
+		for c := range width {
+			length += want[r+c] * want[r+c]
+			d := float64(got[r+c]) - want[r+c]
+			difference += d * d
+		}
+		errs = append(errs, math.Sqrt(difference/length))
+	}
+	slices.Sort(errs)
+	worst, median := errs[len(errs)-1], errs[len(errs)/2]
+	if !(worst <= tolerance && median <= tolerance/10) {
+		t.Errorf("%s: worst error %.3g, median %.3g, expected %.3g and %.3g", what, worst, median, tolerance, tolerance/10)
+	}
+}
+
+var visionCase = regexp.MustCompile(`^vision\.(\d+)x(\d+)\.s(\d+)\.(\w+)$`)
+
+func TestGoldenVision(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(testdata.Golden(t, "encoders"), "*.safetensors"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no golden encoders: %v", err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".safetensors")
+		tensors := testdata.Tensors(t, file)
+		name = strings.TrimSuffix(name, ".readouts")
+		models := []string{name}
+		if name == "tiny-dinov3" {
+			models = append(models, "tiny-dinov3-eupe")
+		}
+		for _, model := range models {
+			t.Run(strings.TrimSuffix(filepath.Base(file), ".safetensors")+"/"+model, func(t *testing.T) {
+				checkVision(t, model, tensors)
+			})
+		}
+	}
+}
+
+func checkVision(t *testing.T, model string, tensors map[string]testdata.Tensor) {
+	checked := 0
+	var v *Vision
+	for key, input := range tensors {
+		m := visionCase.FindStringSubmatch(key)
+		if m == nil || m[4] != "pixels" && m[4] != "rgb" {
+			continue
+		}
+		if v == nil {
+			var err error
+			if v, err = OpenVision(goldenModel(t, model), Options{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		height, _ := strconv.Atoi(m[1])
+		width, _ := strconv.Atoi(m[2])
+		stride, _ := strconv.Atoi(m[3])
+		pixels := input.Float32()
+		batch := len(pixels) / (3 * height * width)
+		if m[4] == "rgb" {
+			pixels = nil
+			for b := range batch {
+				im := imaging.New(width, height)
+				for i := range im.Pix {
+					im.Pix[i] = uint8(input.Data[b*len(im.Pix)+i])
+				}
+				pixels = append(pixels, v.Pixels(im)...)
+			}
+		}
+		prefix := strings.TrimSuffix(key, m[4])
+		for other, want := range tensors {
+			kind, ok := strings.CutPrefix(other, prefix)
+			if !ok || kind == m[4] {
+				continue
+			}
+			checked++
+			out, err := v.Encode(context.Background(), pixels, batch, height, width, EncodeOptions{Stride: stride, Readout: readoutOf(t, kind)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := out.Patches
+			switch kind {
+			case "cls_token":
+				got = out.Class
+			case "image_embeddings":
+				if got, err = v.Project(out.Class); err != nil {
+					t.Fatal(err)
+				}
+			}
+			compareVectors(t, other, got, want.Data, want.Shape[len(want.Shape)-1], 2e-4)
+		}
+	}
+	if checked == 0 {
+		t.Skip("no vision cases")
+	}
+}
+
+func readoutOf(t *testing.T, kind string) Readout {
+	switch kind {
+	case "patch_tokens", "cls_token", "image_embeddings":
+		return NoReadout
+	case "patch_embeddings":
+		return Plain
+	}
+	r, err := ParseReadout(kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// bfloat16 features of real photos stay close to float32 ones for every patch.
+func TestBFloat16Features(t *testing.T) {
+	tensors := testdata.Tensors(t, testdata.Golden(t, "encoders", "vit-tiny-16.safetensors"))
+	v, err := OpenVision(goldenModel(t, "vit-tiny-16"), Options{Precision: kernel.BFloat16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	input := tensors["vision.224x320.s16.rgb"]
+	im := imaging.New(input.Shape[2], input.Shape[1])
+	for i := range im.Pix {
+		im.Pix[i] = uint8(input.Data[i])
+	}
+	out, err := v.Encode(context.Background(), v.Pixels(im), 1, im.Height, im.Width, EncodeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := tensors["vision.224x320.s16.patch_tokens"].Data
+	worst := 1.0
+	for r := 0; r < len(want); r += out.Width {
+		var ab, aa, bb float64
+		for c := range out.Width {
+			a, b := float64(out.Patches[r+c]), want[r+c]
+			ab, aa, bb = ab+a*b, aa+a*a, bb+b*b
+		}
+		worst = min(worst, ab/math.Sqrt(aa*bb))
+	}
+	if worst < 0.997 {
+		t.Errorf("worst cosine %.5f, expected at least 0.997", worst)
+	}
+	t.Logf("worst cosine %.6f", worst)
+}

@@ -1,0 +1,57 @@
+package encoder
+
+import (
+	"path/filepath"
+
+	"github.com/pacl/pacl/imaging"
+	"github.com/pacl/pacl/internal/kernel"
+)
+
+// Options of opening an encoder.
+type Options struct {
+	// Precision of the operands of products. The zero value is float32; kernel.Default() is the processor's fastest.
+	Precision kernel.Precision
+	// Tokenizer is a directory to take the tokenizer from where the weights have none.
+	Tokenizer string
+}
+
+// Info says what an encoder is.
+type Info struct {
+	Family string // "clip", "vit", "dinov2", "names", ...
+	Dir    string
+	Hash   string // SHA-256 over the tensors
+	Source string // the hub id that the configuration names, if any
+
+	Width         int // of tokens, or of a text encoder's vectors
+	ProjectionDim int // of the space shared by images and texts, 0 without one
+	Layers, Heads int
+	Hidden        int // width of the MLP
+	Params        int64
+
+	PatchSize, ImageSize int // pixels
+	Prefix               int // class and register tokens before the patches
+	Mean, Std            [3]float32
+	Resample             imaging.Filter
+	LogitScale           float32 // exp of the stored logarithm, 0 without one
+
+	Positions, Vocabulary int // of a text encoder: longest text in tokens, number of tokens or names
+}
+
+// Name is a short name for messages.
+func (i Info) Name() string { return filepath.Base(i.Dir) }
+
+// FLOPs estimates the floating-point operations that one image of height x width pixels takes at the given stride.
+func (i Info) FLOPs(height, width, stride int) float64 {
+	if stride == 0 {
+		stride = i.PatchSize
+	}
+	gh, gw := (height-i.PatchSize)/stride+1, (width-i.PatchSize)/stride+1
+	tokens := float64(gh*gw + i.Prefix)
+	return 2*float64(gh*gw)*3*float64(i.PatchSize*i.PatchSize)*float64(i.Width) + i.blockFLOPs(tokens)
+}
+
+// blockFLOPs are the operations of all blocks on a sequence of tokens.
+func (i Info) blockFLOPs(tokens float64) float64 {
+	width, hidden := float64(i.Width), float64(i.Hidden)
+	return float64(i.Layers) * (2*tokens*(4*width*width+2*width*hidden) + 4*tokens*tokens*width)
+}
