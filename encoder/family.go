@@ -364,4 +364,3 @@ func (v *Vision) readPositions(s *source, d visionDescription) error {
 	v.info.ImageSize = side * d.config.PatchSize
 	return nil
 }
-

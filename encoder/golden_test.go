@@ -2,6 +2,8 @@ package encoder
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -183,4 +185,106 @@ func TestBFloat16Features(t *testing.T) {
 		t.Errorf("worst cosine %.5f, expected at least 0.997", worst)
 	}
 	t.Logf("worst cosine %.6f", worst)
+}
+
+func TestGoldenText(t *testing.T) {
+	files, _ := filepath.Glob(filepath.Join(testdata.Golden(t, "encoders"), "*.texts.json"))
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".texts.json")
+		t.Run(name, func(t *testing.T) {
+			var texts []string
+			testdata.JSON(t, file, &texts)
+			tensors := testdata.Tensors(t, strings.TrimSuffix(file, ".texts.json")+".safetensors")
+			encoder, err := OpenText(goldenModel(t, name), Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids, want := tensors["text.ids"], tensors["text.embeddings"]
+			rows := make([][]int32, ids.Shape[0])
+			for i := range rows {
+				for _, id := range ids.Data[i*ids.Shape[1] : (i+1)*ids.Shape[1]] {
+					rows[i] = append(rows[i], int32(id))
+				}
+			}
+			got, err := encoder.(*textTransformer).EmbedIDs(context.Background(), rows)
+			if err != nil {
+				t.Fatal(err)
+			}
+			compareVectors(t, "ids", got, want.Data, want.Shape[1], 2e-4)
+			if got, err = encoder.Embed(context.Background(), texts); err != nil {
+				t.Fatal(err)
+			}
+			compareVectors(t, "texts", got, want.Data, want.Shape[1], 2e-4)
+		})
+	}
+}
+
+func TestGoldenBERT(t *testing.T) {
+	tensors := testdata.Tensors(t, testdata.Golden(t, "encoders", "tiny-bert.safetensors"))
+	encoder, err := OpenText(goldenModel(t, "tiny-bert"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for name, ids := range tensors {
+		prefix, ok := strings.CutSuffix(name, ".ids")
+		if !ok {
+			continue
+		}
+		var row []int32
+		for _, id := range ids.Data {
+			row = append(row, int32(id))
+		}
+		got, err := encoder.(*textTransformer).EmbedIDs(context.Background(), [][]int32{row})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := tensors[prefix+".mean_pooled"]
+		compareVectors(t, prefix, got, want.Data, len(want.Data), 2e-4)
+		checked++
+	}
+	if checked == 0 {
+		t.Error("no cases")
+	}
+}
+
+func TestGoldenNames(t *testing.T) {
+	file, err := os.Open(testdata.Golden(t, "tokenizer", "names.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	tensors := testdata.Tensors(t, testdata.Golden(t, "encoders", "clip-b32-names.safetensors"))
+	encoder, err := OpenText(goldenModel(t, "clip-b32-names"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := json.NewDecoder(file)
+	for k := 0; lines.More(); k++ {
+		var line struct {
+			Text  string
+			Names []string
+		}
+		if err := lines.Decode(&line); err != nil {
+			t.Fatal(err)
+		}
+		got, err := encoder.Embed(context.Background(), []string{line.Text})
+		want, ok := tensors["line"+strconv.Itoa(k)]
+		if !ok || len(line.Names) == 0 {
+			var unknown *UnknownNameError
+			if len(line.Names) == 0 && !errors.As(err, &unknown) {
+				t.Errorf("line %d: error %v, expected an unknown name", k, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range want.Data {
+			if math.Abs(float64(got[i])-v) > 1e-5 {
+				t.Errorf("line %d, number %d: %v, expected %v", k, i, got[i], v)
+				break
+			}
+		}
+	}
 }

@@ -74,3 +74,15 @@ func Tensors(t testing.TB, path string) map[string]Tensor {
 	}
 	return tensors
 }
+
+// JSON reads a golden JSON file into v.
+func JSON(t testing.TB, path string, v any) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, v)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+}

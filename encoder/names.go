@@ -1,0 +1,136 @@
+package encoder
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/pacl/pacl/internal/kernel"
+	"github.com/pacl/pacl/tokenizer"
+)
+
+// Names is a table of names with vectors that some text encoder made once: a fixed vocabulary without the encoder. The
+// vector of a text is the normalised mean over the distinct names found in it of c_n = normalise(v_n/|v_n| - m), m being
+// the mean of all v/|v|.
+type Names struct {
+	info    Info
+	names   []string
+	matcher *tokenizer.Matcher
+	vectors []float32 // [names, width]: c_n
+	mean    []float32 // [width]: m
+}
+
+// UnknownNameError says that a names table has no vector for a text.
+type UnknownNameError struct {
+	Text        string
+	Suggestions []string // the nearest spellings
+	Encoder     string   // the hub id of the encoder that the table was made with
+}
+
+func (e *UnknownNameError) Error() string {
+	text := e.Text
+	if runes := []rune(text); len(runes) > 60 {
+		text = string(runes[:60]) + "…"
+	}
+	message := fmt.Sprintf("the names table has no name in %q", text)
+	if len(e.Suggestions) > 0 {
+		message += fmt.Sprintf(" (near: %s)", strings.Join(e.Suggestions, ", "))
+	}
+	if e.Encoder != "" {
+		message += fmt.Sprintf("; for any words get the text encoder: pacl pull %s", e.Encoder)
+	}
+	return message
+}
+
+// namesConfig is the config.json of a names table.
+type namesConfig struct {
+	Width    int               `json:"hidden_size"`
+	Encoder  string            `json:"encoder"`
+	Template string            `json:"template"`
+	Names    []string          `json:"names"`
+	Aliases  map[string]string `json:"aliases"`
+}
+
+func (s *source) names() (*Names, error) {
+	var config namesConfig
+	if _, err := readJSON(filepath.Join(s.dir, "config.json"), &config); err != nil {
+		return nil, err
+	}
+	n, d := len(config.Names), config.Width
+	if n == 0 || d < 1 {
+		return nil, fmt.Errorf("names table with %d names of width %d, expected at least one of each", n, d)
+	}
+	name := "vectors"
+	if all := s.set.Names(); !s.has(name) && len(all) == 1 {
+		name = all[0]
+	}
+	table, err := s.set.Need(name, n, d)
+	if err != nil {
+		return nil, err
+	}
+	t := &Names{names: config.Names, vectors: table.Float32(), mean: make([]float32, d)}
+	if t.matcher, err = tokenizer.NewMatcher(config.Names, config.Aliases); err != nil {
+		return nil, err
+	}
+	rows := kernel.FromFloat32(t.vectors, n, d)
+	kernel.NormalizeRows(rows, rows, 1e-12)
+	for i := range n {
+		kernel.Axpy(t.mean, 1/float32(n), rows.Row(i))
+	}
+	for i := range n {
+		kernel.Axpy(rows.Row(i), -1, t.mean)
+	}
+	kernel.NormalizeRows(rows, rows, 1e-12)
+	t.info = Info{Family: "names", Dir: s.dir, Hash: s.set.Hash(), Source: config.Encoder, Width: d, Vocabulary: n, Params: int64(n * d)}
+	return t, nil
+}
+
+// Info says what the table is.
+func (t *Names) Info() Info { return t.info }
+
+// Width is the length of the vectors.
+func (t *Names) Width() int { return t.info.Width }
+
+// Mean is m, the vector of length Width that is subtracted from normalised vectors of the encoder itself before they are
+// compared with those of the table.
+func (t *Names) Mean() []float32 { return t.mean }
+
+// Find returns the distinct names in a text, in the order of their first place.
+func (t *Names) Find(text string) []int {
+	found := t.matcher.Find(text)
+	seen := make(map[int]bool, len(found))
+	distinct := found[:0]
+	for _, n := range found {
+		if !seen[n] {
+			seen[n] = true
+			distinct = append(distinct, n)
+		}
+	}
+	return distinct
+}
+
+// Name returns a name of the table.
+func (t *Names) Name(i int) string { return t.names[i] }
+
+// Vector returns c_i, a view of the table.
+func (t *Names) Vector(i int) []float32 { return t.vectors[i*t.info.Width : (i+1)*t.info.Width] }
+
+// Embed returns the vectors of texts. A text without a known name is an *UnknownNameError.
+func (t *Names) Embed(_ context.Context, texts []string) ([]float32, error) {
+	d := t.info.Width
+	result := make([]float32, len(texts)*d)
+	for i, text := range texts {
+		found := t.Find(text)
+		if len(found) == 0 {
+			return nil, &UnknownNameError{Text: text, Suggestions: t.matcher.Suggest(text, 3), Encoder: t.info.Source}
+		}
+		row := result[i*d : (i+1)*d]
+		for _, n := range found {
+			kernel.Axpy(row, 1/float32(len(found)), t.Vector(n))
+		}
+	}
+	rows := kernel.FromFloat32(result, len(texts), d)
+	kernel.NormalizeRows(rows, rows, 1e-12)
+	return result, nil
+}

@@ -1,0 +1,326 @@
+package encoder
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pacl/pacl/internal/kernel"
+	"github.com/pacl/pacl/tokenizer"
+	"github.com/pacl/pacl/weights"
+)
+
+// Text turns texts into sentence vectors. Its methods may be used by many goroutines at once.
+type Text interface {
+	// Embed returns the vectors [N, Width] of N texts, not normalised.
+	Embed(ctx context.Context, texts []string) ([]float32, error)
+	Width() int
+	Info() Info
+}
+
+// OpenText opens the text encoder of a model directory or weights file: a transformer, or a names table.
+func OpenText(dir string, o Options) (Text, error) {
+	s, err := openSource(dir)
+	if err != nil {
+		return nil, err
+	}
+	text, err := s.text(o)
+	if err != nil {
+		s.set.Close()
+		return nil, fmt.Errorf("text encoder %s: %w", dir, err)
+	}
+	return text, nil
+}
+
+// textTransformer is a text encoder with a transformer.
+type textTransformer struct {
+	info       Info
+	set        *weights.Set // stays open: rows of the table of tokens are read as they are needed
+	tokens     weights.Tensor
+	positions  []float32 // [positions, width]
+	wordNorm   *norm
+	blocks     *transformer
+	finalNorm  *norm
+	projection *linear
+	mean       bool // BERT: the mean over all tokens; else the token that ends the text
+	causal     bool
+	encode     func(text string) []int32 // without start and end
+	start, end int32
+	// endID ends a text for pooling; negative: the largest id does.
+	endID int32
+}
+
+func (e *textTransformer) Info() Info { return e.info }
+
+// Width is the length of the vectors.
+func (e *textTransformer) Width() int {
+	if e.info.ProjectionDim > 0 {
+		return e.info.ProjectionDim
+	}
+	return e.info.Width
+}
+
+// Embed cuts each text at the longest that the encoder takes.
+func (e *textTransformer) Embed(ctx context.Context, texts []string) ([]float32, error) {
+	sequences := make([][]int32, len(texts))
+	for i, text := range texts {
+		ids := e.encode(text)
+		ids = ids[:min(len(ids), e.info.Positions-2)]
+		sequences[i] = append(append([]int32{e.start}, ids...), e.end)
+	}
+	return e.EmbedIDs(ctx, sequences)
+}
+
+// EmbedIDs returns the vectors [N, Width] of token sequences, start and end included. Of a causal encoder what follows
+// the end token counts for nothing and is not computed.
+func (e *textTransformer) EmbedIDs(ctx context.Context, sequences [][]int32) ([]float32, error) {
+	width := e.Width()
+	result := make([]float32, len(sequences)*width)
+	lengths := make([]int, len(sequences))
+	for i, ids := range sequences {
+		if len(ids) == 0 || len(ids) > e.info.Positions {
+			return nil, fmt.Errorf("text of %d tokens, expected 1 to %d", len(ids), e.info.Positions)
+		}
+		for _, id := range ids {
+			if id < 0 || int(id) >= e.info.Vocabulary {
+				return nil, fmt.Errorf("token %d of a vocabulary of %d", id, e.info.Vocabulary)
+			}
+		}
+		lengths[i] = len(ids)
+		if !e.mean {
+			lengths[i] = e.endOf(ids) + 1
+		}
+	}
+	const tokensAtOnce = 2048
+	for first := 0; first < len(sequences); {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		last, rows := first, 0
+		for last < len(sequences) && (rows == 0 || rows+lengths[last] <= tokensAtOnce) {
+			rows += lengths[last]
+			last++
+		}
+		e.embed(result[first*width:last*width], sequences[first:last], lengths[first:last], rows)
+		first = last
+	}
+	return result, nil
+}
+
+// endOf returns the place of the token whose vector stands for the text.
+func (e *textTransformer) endOf(ids []int32) int {
+	if e.endID >= 0 {
+		return max(slices.Index(ids, e.endID), 0)
+	}
+	place := 0
+	for i, id := range ids {
+		if id > ids[place] {
+			place = i
+		}
+	}
+	return place
+}
+
+func (e *textTransformer) embed(dst []float32, sequences [][]int32, lengths []int, rows int) {
+	w := e.info.Width
+	x := kernel.NewMat(kernel.Float32, rows, w)
+	offsets := make([]int, len(sequences)+1)
+	for i, ids := range sequences {
+		offsets[i+1] = offsets[i] + lengths[i]
+		for t, id := range ids[:lengths[i]] {
+			row := x.Row(offsets[i] + t)
+			// The id was checked against the table.
+			if err := e.tokens.CopyRange(row, int(id)*w); err != nil {
+				panic(err)
+			}
+			kernel.Axpy(row, 1, e.positions[t*w:(t+1)*w])
+		}
+	}
+	if e.wordNorm != nil {
+		e.wordNorm.apply(x, x)
+	}
+	e.blocks.forward(x, sequence{batch: len(sequences), offsets: offsets, causal: e.causal}, 0, len(e.blocks.blocks))
+	pooled := kernel.NewMat(kernel.Float32, len(sequences), w)
+	for i := range sequences {
+		if !e.mean {
+			copy(pooled.Row(i), x.Row(offsets[i+1]-1))
+			continue
+		}
+		for t := offsets[i]; t < offsets[i+1]; t++ {
+			kernel.Axpy(pooled.Row(i), 1/float32(lengths[i]), x.Row(t))
+		}
+	}
+	if e.mean {
+		kernel.NormalizeRows(pooled, pooled, 1e-12)
+	}
+	if e.finalNorm != nil {
+		e.finalNorm.apply(pooled, pooled)
+	}
+	if e.projection != nil {
+		e.projection.apply(kernel.FromFloat32(dst, len(sequences), e.Width()), pooled, kernel.Epilogue{})
+		return
+	}
+	copy(dst, pooled.F)
+}
+
+// text loads the text encoder that the source holds, and leaves the source open to it.
+func (s *source) text(o Options) (Text, error) {
+	switch kind := s.config.ModelType; {
+	case kind == "names":
+		defer s.set.Close()
+		return s.names()
+	case s.open != nil || kind == "" && s.has("token_embedding.weight"):
+		return s.openCLIPText(o)
+	case kind == "clip" || kind == "clip_text_model":
+		return s.clipText(o)
+	case kind == "bert":
+		return s.bertText(o)
+	case kind != "" && s.config.Text == nil || kind == "" && s.has("patch_embed.proj.weight"):
+		if _, err := s.describeVision(); err == nil {
+			return nil, fmt.Errorf("it has no text encoder")
+		}
+	}
+	return nil, s.unknown()
+}
+
+func (s *source) clipText(o Options) (Text, error) {
+	c := s.config.transformerConfig
+	if s.config.Text != nil {
+		c = *s.config.Text
+	}
+	if !s.has("text_model.final_layer_norm.weight") {
+		return nil, fmt.Errorf("weights %s hold no text encoder (tensor text_model.final_layer_norm.weight is missing)", s.set.Path())
+	}
+	c.defaults("quick_gelu", 1e-5, 0, 0)
+	end := int32(-1)
+	if c.EOS != nil && *c.EOS != 2 { // 2 stands in old configurations and is wrong
+		end = *c.EOS
+	}
+	if c.EOS == nil {
+		end = 49407
+	}
+	return s.textTransformer(o, "clip", c, clipTextScheme(), end)
+}
+
+func (s *source) openCLIPText(o Options) (Text, error) {
+	width := s.size("token_embedding.weight", 1)
+	c := transformerConfig{
+		HiddenSize: width, Layers: s.count("transformer.resblocks.%d.ln_1.weight"), Heads: max(1, width/64),
+		IntermediateSize: s.size("transformer.resblocks.0.mlp.c_fc.weight", 0),
+		Activation:       "quick_gelu", NormEps: 1e-5, ProjectionDim: s.size("text_projection", 1),
+	}
+	if s.open != nil {
+		if name := s.open.Model.Text.HFModel; name != "" {
+			return nil, fmt.Errorf("its text tower is %q, a model of another family, expected CLIP's", name)
+		}
+		if s.open.Model.Text.Heads > 0 {
+			c.Heads = s.open.Model.Text.Heads
+		}
+		if !s.open.Model.QuickGELU {
+			c.Activation = "gelu"
+		}
+	}
+	return s.textTransformer(o, "clip", c, openCLIPTextScheme(), -1)
+}
+
+func (s *source) bertText(o Options) (Text, error) {
+	c := s.config.transformerConfig
+	c.defaults("gelu", 1e-12, 0, 0)
+	return s.textTransformer(o, "bert", c, bertScheme(s.prefixed("embeddings.word_embeddings.weight", "", "bert.")), -1)
+}
+
+func (s *source) textTransformer(o Options, family string, c transformerConfig, names scheme, endID int32) (Text, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	l := &loader{set: s.set, precision: o.Precision}
+	e := &textTransformer{set: s.set, causal: family == "clip", mean: family == "bert", endID: endID}
+	w := c.HiddenSize
+	e.tokens = l.matrix(names.tokens, w)
+	positions := l.matrix(names.position, w)
+	if l.err != nil {
+		return nil, l.err
+	}
+	e.positions = positions.Float32()
+	e.blocks = l.transformer(c, names)
+	e.blocks.postNorm = family == "bert"
+	if names.tokenTypes != "" {
+		// All of a single text is of the first type: its vector belongs to the positions.
+		types := l.matrix(names.tokenTypes, w)
+		first := make([]float32, w)
+		if l.err == nil {
+			if err := types.CopyRange(first, 0); err != nil {
+				l.fail(err)
+			}
+		}
+		for t := 0; t < len(e.positions); t += w {
+			kernel.Axpy(e.positions[t:t+w], 1, first)
+		}
+	}
+	if names.wordNorm != "" {
+		n := l.norm(names.wordNorm, w, c.NormEps)
+		e.wordNorm = &n
+	}
+	if names.finalNorm != "" {
+		n := l.norm(names.finalNorm, w, c.NormEps)
+		e.finalNorm = &n
+	}
+	projection := 0
+	switch {
+	case names.projection != "" && s.has(names.projection):
+		projection = s.size(names.projection, 0)
+		p := l.linear(w, part{tensor: names.projection, rows: projection})
+		e.projection = &p
+	case names.projectionTransposed != "" && s.has(names.projectionTransposed):
+		projection = s.size(names.projectionTransposed, 1)
+		p := l.transposed(names.projectionTransposed, w, projection)
+		e.projection = &p
+	}
+	if l.err != nil {
+		return nil, l.err
+	}
+	e.info = Info{
+		Family: family, Dir: s.dir, Hash: s.set.Hash(), Width: w, ProjectionDim: projection, Layers: c.Layers, Heads: c.Heads,
+		Hidden: c.IntermediateSize, Positions: len(e.positions) / w, Vocabulary: e.tokens.Shape[0],
+		Params: s.params("vision_model.", "visual.", "visual_projection"), LogitScale: s.logitScale(),
+	}
+	return e, e.openTokenizer(s.tokenizerDir(o), family)
+}
+
+// tokenizerDir is where the tokenizer is looked for: where the user says, else beside the weights.
+func (s *source) tokenizerDir(o Options) string {
+	switch {
+	case o.Tokenizer != "":
+		return o.Tokenizer
+	case strings.HasSuffix(s.dir, ".pt") || strings.HasSuffix(s.dir, ".safetensors") || strings.HasSuffix(s.dir, ".bin"):
+		return filepath.Dir(s.dir)
+	}
+	return s.dir
+}
+
+func (e *textTransformer) openTokenizer(dir, family string) error {
+	if family == "bert" {
+		t, err := tokenizer.LoadWordPiece(dir)
+		if err != nil {
+			return err
+		}
+		e.encode, e.start, e.end = t.Encode, t.Start(), t.End()
+		return e.checkTokenizer(t.Size())
+	}
+	t, err := tokenizer.LoadCLIP(dir)
+	if err != nil {
+		return err
+	}
+	e.encode, e.start, e.end = t.Encode, t.Start(), t.End()
+	return e.checkTokenizer(t.Size())
+}
+
+// checkTokenizer refuses a tokenizer that knows more tokens than the encoder has vectors for.
+func (e *textTransformer) checkTokenizer(size int) error {
+	if size > e.info.Vocabulary {
+		return fmt.Errorf("its tokenizer has %d tokens, the table of tokens %d", size, e.info.Vocabulary)
+	}
+	return nil
+}
