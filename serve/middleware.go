@@ -61,6 +61,9 @@ func (s *Server) observed(next http.Handler) http.Handler {
 		}
 		r = r.WithContext(context.WithValue(r.Context(), requestIDKey, id))
 		w.Header().Set("X-Request-Id", id)
+		if s.stopping.Load() {
+			w.Header().Set("Connection", "close")
+		}
 		answer := &recorder{ResponseWriter: w}
 		defer func() {
 			if reason := recover(); reason != nil {

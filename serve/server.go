@@ -48,6 +48,9 @@ type Config struct {
 	RequestTimeout time.Duration // for its answer to be made
 	WriteTimeout   time.Duration // for the answer to leave
 	DrainTimeout   time.Duration // for what was begun to be finished at a stop
+	// StopDelay is how long a service that was told to stop still takes requests, so that whatever sends them has time to
+	// see that it is not ready any more, and clients that keep connections are told to close them.
+	StopDelay time.Duration
 
 	Log *slog.Logger
 }
@@ -83,6 +86,7 @@ func (c Config) Defaults() Config {
 	setTime(&c.RequestTimeout, time.Minute)
 	setTime(&c.WriteTimeout, 30*time.Second)
 	setTime(&c.DrainTimeout, time.Minute)
+	setTime(&c.StopDelay, 300*time.Millisecond)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -174,8 +178,8 @@ func (s *Server) modelNames() []string {
 	return names
 }
 
-// Serve answers on a listener until the context ends. Then readiness is withdrawn, no connection is accepted any more, and
-// what was begun is finished within Config.DrainTimeout.
+// Serve answers on a listener until the context ends. Then readiness is withdrawn; after Config.StopDelay no connection is
+// accepted any more, and what was begun is finished within Config.DrainTimeout.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	if address, ok := listener.Addr().(*net.TCPAddr); ok {
 		s.loopback.Store(address.IP.IsLoopback())
@@ -204,8 +208,12 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	}
 	s.stopping.Store(true)
 	s.config.Log.Info("stopping", "running", len(s.queue))
-	// Answers from now on close their connections, so that no client sends its next request into a closing one.
-	server.SetKeepAlivesEnabled(false)
+	// From now on answers close their connections, so that no client sends its next request into a closing one.
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case <-time.After(s.config.StopDelay):
+	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.DrainTimeout)
 	defer cancel()
 	err := server.Shutdown(drain)
