@@ -159,3 +159,22 @@ func BenchmarkPack(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkMicro is one tile with everything in the L1 cache.
+func BenchmarkMicro(b *testing.B) {
+	const k = 128
+	a, panel, c := alignedFloats(16*(k+16)), alignedFloats(k*panelWidth), alignedFloats(16*panelWidth)
+	run := func(name string, lanes int, p Precision, micro func(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool)) {
+		b.Run(name, func(b *testing.B) {
+			measure(b, float64(1000*active.microRows*k*panelWidth*2*lanes), p, func() {
+				for range 1000 {
+					micro(active.microRows, k, address(&a[0]), 4*(k+16), 4, address(&panel[0]), address(&c[0]), 4*panelWidth, true)
+				}
+			})
+		})
+	}
+	run("f32", 1, Float32, active.microF32)
+	if active.bf16 {
+		run("bf16", 2, BFloat16, active.microBF16)
+	}
+}

@@ -175,13 +175,14 @@ func (ws *Workspace) linear(dst, a Mat, transA bool, w *Weight, alpha float32, e
 }
 
 const (
-	// chunkSteps bounds the k steps of a left block, which lies in the L2 cache.
-	chunkSteps = 1024
-	// innerSteps bounds the k steps that a tile runs without a pause: its part
-	// of the panel (128 bytes a step) and of the left block lie in the L1 cache.
-	innerSteps = 192
-	// blockTiles bounds the tiles of a left block.
-	blockTiles = 12
+	// leftUnits bounds the left block, which stays in the L2 cache: 600 KB.
+	leftUnits = 150 << 10
+	// chunkSteps bounds its k steps.
+	chunkSteps = 1536
+	// blockRows bounds its rows; a serial product of 196 rows has one block.
+	blockRows = 196
+	// fewestJobs is what a product is cut into, where its panels allow it.
+	fewestJobs = 18
 )
 
 // prepare checks the shapes and cuts the work; false: there is nothing to do.
@@ -210,12 +211,14 @@ func (pr *product) prepare(dst, a Mat, transA bool, w *Weight, alpha float32, ep
 	}
 	pr.nativePairs = w.Precision == BFloat16 && active.bf16
 	tiles := (m + active.microRows - 1) / active.microRows
-	pr.rowBlocks = (tiles + blockTiles - 1) / blockTiles
+	height := min(chunkSteps, max(1, w.steps)) * active.microRows
+	most := max(1, min(blockRows/active.microRows, leftUnits/height))
+	pr.rowBlocks = (tiles + most - 1) / most
 	pr.blockRows = (tiles + pr.rowBlocks - 1) / pr.rowBlocks * active.microRows
 	pr.rowBlocks = (m + pr.blockRows - 1) / pr.blockRows
 	// Enough jobs to share them evenly, but panels enough to pay for the left block.
 	panels := w.panels()
-	want := (32 + pr.rowBlocks - 1) / pr.rowBlocks
+	want := (fewestJobs + pr.rowBlocks - 1) / pr.rowBlocks
 	pr.blockPanels = max(min(panels, 6), (panels+want-1)/want)
 	pr.panelBlocks = (panels + pr.blockPanels - 1) / pr.blockPanels
 	return true
@@ -243,11 +246,11 @@ func (pr *product) block(ws *Workspace, block, from, to int) {
 		lanes = 2
 	}
 	width := pr.w.Precision
-	chunk := chunkSteps * lanes
-	if pr.k <= chunk {
-		chunk = pr.k
-	}
-	single := chunk == pr.k
+	steps := (pr.k + lanes - 1) / lanes
+	chunks := max(1, (steps+chunkSteps-1)/chunkSteps)
+	chunk := (steps + chunks - 1) / chunks * lanes
+	chunk += chunk % 2 // never between the numbers of a pair
+	single := chunks == 1
 	size := rows * panelWidth
 	sums := grow(&ws.sums, size)
 	if !single {
@@ -295,7 +298,7 @@ func (pr *product) panel(ws *Workspace, j, k0, k int) []float32 {
 // tiles multiplies a left block and a panel; the tiles of one short piece of k
 // come after one another, so that the piece of the panel stays in L1.
 func (pr *product) tiles(ws *Workspace, left leftBlock, rows int, panel []float32, steps int, sums []float32, accumulate bool) {
-	pieces := (steps + innerSteps - 1) / innerSteps
+	pieces := (steps + active.innerSteps - 1) / active.innerSteps
 	inner := (steps + pieces - 1) / pieces
 	micro := active.microF32
 	if pr.nativePairs {

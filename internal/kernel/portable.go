@@ -8,7 +8,7 @@ import (
 // portable are the kernels in Go: the definition of each, and the engine where
 // there is no assembly.
 var portable = kernelSet{
-	name: "portable", bf16: true, microRows: 4,
+	name: "portable", bf16: true, microRows: 4, innerSteps: 192,
 	microF32: microF32Go, microBF16: microBF16Go,
 	finishF32: finishF32Go, finishBF16: finishBF16Go,
 	toBF16: toBF16Go, fromBF16: fromBF16Go, roundBF16: roundBF16Go,

@@ -20,6 +20,9 @@ type kernelSet struct {
 	bf16 bool
 	// microRows is the height of the largest tile.
 	microRows int
+	// innerSteps bounds the k steps that a tile runs without a pause: its part
+	// of the panel (128 bytes a step) comes back from near caches for each tile.
+	innerSteps int
 
 	// microF32: for i < rows, j < 32:
 	//	sum := 0; if accumulate { sum = c[i][j] }

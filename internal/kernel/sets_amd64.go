@@ -10,7 +10,7 @@ const (
 )
 
 var avx2 = kernelSet{
-	name: "avx2", microRows: 6,
+	name: "avx2", microRows: 3, innerSteps: 128,
 	microF32: microF32AVX2, microBF16: microBF16Go,
 	finishF32: finishFullAVX2, finishBF16: finishHalfAVX2,
 	toBF16: convertBF16AVX2, fromBF16: widenBF16AVX2, roundBF16: roundToBF16AVX2,
@@ -24,7 +24,7 @@ var avx2 = kernelSet{
 }
 
 var avx512 = kernelSet{
-	name: "avx512", microRows: 14,
+	name: "avx512", microRows: 14, innerSteps: 384,
 	microF32: microF32AVX512, microBF16: microBF16Go,
 	finishF32: finishFullAVX512, finishBF16: finishHalfAVX512,
 	toBF16: convertBF16AVX512, fromBF16: widenBF16AVX512, roundBF16: roundToBF16AVX512,

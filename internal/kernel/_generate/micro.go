@@ -109,10 +109,10 @@ func (g *gen) peak(name string, sums int, step func(i int)) {
 	g.ret()
 }
 
-// micro256 is the tile of up to 6 rows and 16 columns, run on both halves of a
-// panel: 12 sums in registers, two vectors of the panel, two spread numbers.
+// micro256 is the tile of up to 3 rows and 32 columns: 12 sums in registers, three
+// spread numbers and one vector of the panel at a time.
 func (g *gen) micro256() {
-	const name, most = "microF32", 6
+	const name, most, vectors = "microF32", 3, 4
 	g.function(name, 65, microArgs)
 	g.microArguments()
 	g.op("MOVQ rows+0(FP), R14")
@@ -122,52 +122,61 @@ func (g *gen) micro256() {
 	}
 	for rows := 1; rows <= most; rows++ {
 		g.label(fmt.Sprintf("%sRows%d", name, rows))
-		for half := range 2 {
-			if half == 1 {
-				g.op("MOVQ k+8(FP), CX")
-				g.op("MOVQ a+16(FP), AX")
-				g.op("MOVQ b+40(FP), BX")
-				g.op("ADDQ $64, BX")
-				g.op("ADDQ $64, DI")
-			}
-			loop, clear, start, done := g.fresh("loop"), g.fresh("clear"), g.fresh("start"), g.fresh("done")
-			store := func(move func(row, vector int, at string)) {
-				g.op("MOVQ DI, R14")
-				for i := range rows {
-					move(i, 0, "(R14)")
-					move(i, 1, "32(R14)")
-					if i+1 < rows {
-						g.op("ADDQ SI, R14")
-					}
+		loop, clear, start, done := g.fresh("loop"), g.fresh("clear"), g.fresh("start"), g.fresh("done")
+		store := func(move func(sum int, at string)) {
+			g.op("MOVQ DI, R14")
+			for i := range rows {
+				for v := range vectors {
+					move(vectors*i+v, fmt.Sprintf("%d(R14)", 32*v))
+				}
+				if i+1 < rows {
+					g.op("ADDQ SI, R14")
 				}
 			}
-			g.op("CMPB accumulate+64(FP), $0")
-			g.op("JEQ  %s", clear)
-			store(func(i, v int, at string) { g.op("VMOVUPS %s, Y%d", at, 2*i+v) })
-			g.op("JMP %s", start)
-			g.label(clear)
-			for i := range 2 * rows {
-				g.zero(i)
-			}
-			g.label(start)
-			g.op("TESTQ CX, CX")
-			g.op("JEQ %s", done)
-			g.label(loop)
-			g.op("VMOVUPS (BX), Y12")
-			g.op("VMOVUPS 32(BX), Y13")
-			for i := range rows {
-				spread := 14 + i%2
-				g.op("VBROADCASTSS %v, Y%d", rowOperand(i), spread)
-				g.op("VFMADD231PS Y12, Y%d, Y%d", spread, 2*i)
-				g.op("VFMADD231PS Y13, Y%d, Y%d", spread, 2*i+1)
-			}
-			g.op("ADDQ $128, BX")
-			g.op("ADDQ DX, AX")
-			g.op("DECQ CX")
-			g.op("JNE  %s", loop)
-			g.label(done)
-			store(func(i, v int, at string) { g.op("VMOVUPS Y%d, %s", 2*i+v, at) })
 		}
+		g.op("CMPB accumulate+64(FP), $0")
+		g.op("JEQ  %s", clear)
+		store(func(sum int, at string) { g.op("VMOVUPS %s, Y%d", at, sum) })
+		g.op("JMP %s", start)
+		g.label(clear)
+		for i := range vectors * rows {
+			g.zero(i)
+		}
+		g.label(start)
+		step := func(at int) {
+			for i := range rows {
+				g.op("VBROADCASTSS %v, Y%d", rowOperand(i), 12+i)
+			}
+			g.op("ADDQ DX, AX")
+			for v := range vectors {
+				g.op("VMOVUPS %d(BX), Y15", at+32*v)
+				for i := range rows {
+					g.op("VFMADD231PS Y15, Y%d, Y%d", 12+i, vectors*i+v)
+				}
+			}
+		}
+		const unroll = 4
+		rest := g.fresh("rest")
+		g.op("SUBQ $%d, CX", unroll)
+		g.op("JLT %s", rest)
+		g.label(loop)
+		for u := range unroll {
+			step(128 * u)
+		}
+		g.op("ADDQ $%d, BX", 128*unroll)
+		g.op("SUBQ $%d, CX", unroll)
+		g.op("JGE %s", loop)
+		g.label(rest)
+		g.op("ADDQ $%d, CX", unroll)
+		g.op("JEQ %s", done)
+		single := g.fresh("single")
+		g.label(single)
+		step(0)
+		g.op("ADDQ $128, BX")
+		g.op("DECQ CX")
+		g.op("JNE  %s", single)
+		g.label(done)
+		store(func(sum int, at string) { g.op("VMOVUPS Y%d, %s", sum, at) })
 		g.ret()
 	}
 }
