@@ -111,4 +111,3 @@ func writeAtomic(path string, write func(w io.Writer) error) (err error) {
 	}
 	return os.Rename(file.Name(), path)
 }
-

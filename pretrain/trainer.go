@@ -37,16 +37,16 @@ type Record struct {
 
 // Trainer runs a recipe step by step.
 type Trainer struct {
-	config    Config
-	examples  Examples
-	tokenizer *tokenizer.CLIP
-	vocabular *tokenizer.Trained
-	m         *dual
-	step      int     // steps done
-	spent     float64 // processor seconds of earlier runs
-	p, m1, m2 []float32
-	batch     *batch[float32]
-	pixels    []float32
+	config     Config
+	examples   Examples
+	tokenizer  *tokenizer.CLIP
+	vocabulary *tokenizer.Trained
+	m          *dual
+	step       int     // steps done
+	spent      float64 // processor seconds of earlier runs
+	p, m1, m2  []float32
+	batch      *batch[float32]
+	pixels     []float32
 }
 
 // NewTrainer learns a tokenizer from the first captions and starts a model from the recipe's seed.
@@ -77,7 +77,7 @@ func NewTrainer(c Config, examples Examples) (*Trainer, error) {
 	if err := errors.Join(failure, err); err != nil {
 		return nil, err
 	}
-	t.vocabular = trained
+	t.vocabulary = trained
 	if t.tokenizer, err = trained.Tokenizer(); err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (t *Trainer) Recipe() string {
 	if err != nil {
 		panic(err) // a struct of numbers and strings
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d\n%s", described, t.examples.Name(), t.vocabular.Size(), kernel.Name()))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d\n%s", described, t.examples.Name(), t.vocabulary.Size(), kernel.Name()))
 	return hex.EncodeToString(sum[:8])
 }
 
