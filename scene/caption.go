@@ -16,9 +16,11 @@ const (
 )
 
 // Caption writes a caption of the scene; number chooses one of its endless captions. Seven of ten name everything, the
-// others a part; words are now and then replaced by a synonym.
+// others a part; half of them say nothing but kinds, the others mostly colours and patterns too; words are now and then
+// replaced by a synonym.
 func (s *Scene) Caption(language Language, number uint64) string {
 	w := &writer{random: rand.New(rand.NewPCG(s.seed, saltCaption+2*number+uint64(language))), language: language}
+	w.bare = w.chance(0.5)
 	groups := s.groups()
 	w.random.Shuffle(len(groups), func(i, j int) { groups[i], groups[j] = groups[j], groups[i] })
 	if len(groups) > 1 && w.chance(0.3) {
@@ -76,6 +78,7 @@ func relation(groups [][]Object) (a, b []Object, where *place) {
 type writer struct {
 	random   *rand.Rand
 	language Language
+	bare     bool // neither colours nor patterns
 }
 
 func (w *writer) chance(p float64) bool { return w.random.Float64() < p }
@@ -97,10 +100,10 @@ func (w *writer) phrase(group []Object) string {
 		}
 	}
 	var words []string
-	if w.chance(0.85) {
+	if !w.bare && w.chance(0.85) {
 		words = append(words, pick(w, colour.English, colour.Korean))
 	}
-	if pattern != Plain && w.chance(0.6) {
+	if pattern != Plain && !w.bare && w.chance(0.5) {
 		words = append(words, pick(w, patternWords[pattern].english, patternWords[pattern].korean))
 	}
 	if w.language == Korean {
