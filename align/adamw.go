@@ -5,27 +5,25 @@ import (
 	"strings"
 )
 
-// AdamW is Adam with decoupled weight decay (Loshchilov and Hutter 2019), step for step PyTorch's. Weight decay is for
-// matrices only: biases and the logit scale are left as they are. The arithmetic is float64 whatever the parameters are.
+// AdamW is Adam with decoupled weight decay (Loshchilov and Hutter 2019), step for step PyTorch's.
 type AdamW struct {
-	Beta1, Beta2, Epsilon, WeightDecay float64
+	Beta1, Beta2, Epsilon float64
 }
 
-// Update changes one tensor by step number step (the first is 1). m and v are its moments, of the same length.
-func Update[F Float](o AdamW, step int, lr, weightDecay float64, p, grad, m, v []F) {
+// Update changes parameters in float64 by step number step; the first is 1. m and v are their moments. It is the slow
+// twin of kernel.AdamW, which trains.
+func (o AdamW) Update(step int, rate, weightDecay float64, p, gradient, m, v []float64) {
 	correction1 := 1 - math.Pow(o.Beta1, float64(step))
 	correction2 := math.Sqrt(1 - math.Pow(o.Beta2, float64(step)))
-	for i := range p {
-		g := float64(grad[i])
-		mi := o.Beta1*float64(m[i]) + (1-o.Beta1)*g
-		vi := o.Beta2*float64(v[i]) + (1-o.Beta2)*g*g
-		m[i], v[i] = F(mi), F(vi)
-		decayed := float64(p[i]) * (1 - lr*weightDecay)
-		p[i] = F(decayed - lr/correction1*mi/(math.Sqrt(vi)/correction2+o.Epsilon))
+	for i, g := range gradient {
+		m[i] = o.Beta1*m[i] + (1-o.Beta1)*g
+		v[i] = o.Beta2*v[i] + (1-o.Beta2)*g*g
+		p[i] *= 1 - rate*weightDecay
+		p[i] -= rate / correction1 * m[i] / (math.Sqrt(v[i])/correction2 + o.Epsilon)
 	}
 }
 
-// decays tells which tensors weight decay is for.
+// decays tells which tensors weight decay is for: matrices, not biases nor the logit scale.
 func decays(name string) bool { return strings.HasSuffix(name, ".weight") }
 
 // Schedule is a linear warm-up to the peak, then a cosine down to the floor.
