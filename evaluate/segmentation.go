@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"time"
@@ -117,6 +118,51 @@ func Segmentation(ctx context.Context, d *Dataset, s Segmenter, p Protocol, o Ru
 	result.PerImage = scores
 	result.Images = len(scores)
 	result.Seconds = time.Since(started).Seconds()
+	return result, nil
+}
+
+// ScorePredictions scores label maps that lie in a folder as PNG files, KEY.png with class ids, against the masks of a
+// data set. Ids that are no class stand for the background.
+func ScorePredictions(ctx context.Context, d *Dataset, folder string, p Protocol, o RunOptions) (*SegmentationResult, error) {
+	started := time.Now()
+	scores := make([]ImageScore, len(d.Items))
+	total := NewConfusion(len(d.Classes))
+	var mutex sync.Mutex
+	done := 0
+	err := forEach(ctx, len(d.Items), o.workers(), func(ctx context.Context, i int) error {
+		item := d.Items[i]
+		truth, err := d.LoadMask(item)
+		if err != nil {
+			return err
+		}
+		path := filepath.Join(folder, filepath.FromSlash(item.Key)+".png")
+		prediction, err := imaging.OpenMask(path)
+		if err != nil {
+			return fmt.Errorf("prediction: %w", err)
+		}
+		if prediction.Width != truth.Width || prediction.Height != truth.Height {
+			return fmt.Errorf("prediction %s is %dx%d, expected the size of %s, %dx%d", path, prediction.Width, prediction.Height,
+				item.Mask, truth.Width, truth.Height)
+		}
+		confusion, err := d.Score(truth, prediction)
+		if err != nil {
+			return fmt.Errorf("score %s: %w", item.Key, err)
+		}
+		scores[i] = ImageScore{Key: item.Key, Confusion: confusion.Entries()}
+		mutex.Lock()
+		defer mutex.Unlock()
+		done++
+		if o.Progress != nil {
+			o.Progress(done, len(d.Items))
+		}
+		return total.Merge(confusion)
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.Identify(d)
+	result := newSegmentationResult(p.String(), d.Classes, total)
+	result.PerImage, result.Images, result.Seconds = scores, len(scores), time.Since(started).Seconds()
 	return result, nil
 }
 
