@@ -14,6 +14,10 @@ type Weight struct {
 	Precision Precision
 	steps     int       // per panel: K, or K/2 rounded up
 	data      []float32 // [panels, steps, 32] units of 4 bytes
+
+	source     Mat // while packing
+	transposed bool
+	packOne    func(worker, i int) // packJob, bound once
 }
 
 // NewWeight returns a zero weight to be filled with SetRows.
@@ -135,11 +139,18 @@ func (w *Weight) pack(m Mat, transposed bool) {
 		ws.Release()
 		return
 	}
-	Parallel(w.panels(), func(_, j int) {
-		ws := GetWorkspace()
-		ws.packPanel(w.panel(j), m, transposed, j*panelWidth, 0, w.K, w.Precision)
-		ws.Release()
-	})
+	if w.packOne == nil {
+		w.packOne = w.packJob
+	}
+	w.source, w.transposed = m, transposed
+	Parallel(w.panels(), w.packOne)
+	w.source = Mat{}
+}
+
+func (w *Weight) packJob(_, j int) {
+	ws := GetWorkspace()
+	ws.packPanel(w.panel(j), w.source, w.transposed, j*panelWidth, 0, w.K, w.Precision)
+	ws.Release()
 }
 
 func (w *Weight) packSerial(ws *Workspace, m Mat, transposed bool) {

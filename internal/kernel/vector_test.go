@@ -1,0 +1,299 @@
+package kernel
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+var specials = []float32{
+	0, float32(math.Copysign(0, -1)), 1, -1, 0.5, -0.5, 1e-20, -1e20, 3.4e38, -3.4e38, 1e-40, -1e-45,
+	float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), math.Float32frombits(0x7f800001),
+	math.Float32frombits(0x3f808000), math.Float32frombits(0x3f818000), 88.7, -87.5, -103.9, 5.75, -5.75, 12, -12,
+}
+
+// numbers returns n numbers, every third one special.
+func numbers(r *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(r.NormFloat64() * 3)
+		if r.IntN(3) == 0 {
+			x[i] = specials[r.IntN(len(specials))]
+		}
+	}
+	return x
+}
+
+func plain(r *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(r.NormFloat64())
+	}
+	return x
+}
+
+// near says whether a kernel's result is as good as the twin's: equal specials,
+// finite numbers within the limit.
+func near(got, want float32, limit float64) bool {
+	g, w := float64(got), float64(want)
+	switch {
+	case math.IsNaN(w):
+		return math.IsNaN(g)
+	case math.IsInf(w, 0):
+		return g == w || math.Abs(g) > 3.3e38 && g*w > 0
+	case math.IsInf(g, 0):
+		return math.Abs(w) > 3.3e38
+	}
+	return math.Abs(g-w) <= limit
+}
+
+// fenced runs f on a slice of n numbers that starts at every alignment and checks
+// that nothing beside it changes.
+func fenced(t *testing.T, n int, f func(dst []float32)) {
+	t.Helper()
+	for shift := range 3 {
+		memory := make([]float32, n+40)
+		for i := range memory {
+			memory[i] = 777
+		}
+		from := 16 + shift
+		f(memory[from : from+n : from+n])
+		for i, v := range memory {
+			if (i < from || i >= from+n) && v != 777 {
+				t.Fatalf("size %d, shift %d: wrote at %d", n, shift, i-from)
+			}
+		}
+	}
+}
+
+func fencedBF16(t *testing.T, n int, f func(dst []uint16)) {
+	t.Helper()
+	for shift := range 3 {
+		memory := make([]uint16, n+80)
+		for i := range memory {
+			memory[i] = 777
+		}
+		from := 32 + shift
+		f(memory[from : from+n : from+n])
+		for i, v := range memory {
+			if (i < from || i >= from+n) && v != 777 {
+				t.Fatalf("size %d, shift %d: wrote at %d", n, shift, i-from)
+			}
+		}
+	}
+}
+
+// checkVectors compares every kernel that walks over slices with its twin.
+func checkVectors(t *testing.T, r *rand.Rand, n int, make1 func(r *rand.Rand, n int) []float32) {
+	t.Helper()
+	x, y := make1(r, n), make1(r, n)
+	fencedBF16(t, n, func(dst []uint16) {
+		active.toBF16(dst, x)
+		for i, v := range x {
+			if want := Float32ToBF16(v); dst[i] != want {
+				t.Fatalf("toBF16(%x) = %x, expected %x", math.Float32bits(v), dst[i], want)
+			}
+		}
+	})
+	fencedBF16(t, 2*n, func(dst []uint16) {
+		active.pairBF16(dst, x, y)
+		for i := range x {
+			if dst[2*i] != Float32ToBF16(x[i]) || dst[2*i+1] != Float32ToBF16(y[i]) {
+				t.Fatalf("pair %d of %x, %x is %x, %x", i, math.Float32bits(x[i]), math.Float32bits(y[i]), dst[2*i], dst[2*i+1])
+			}
+		}
+	})
+	half := make([]uint16, n)
+	toBF16Go(half, x)
+	fenced(t, n, func(dst []float32) {
+		active.fromBF16(dst, half)
+		for i, h := range half {
+			if math.Float32bits(dst[i]) != uint32(h)<<16 {
+				t.Fatalf("fromBF16(%x) = %x", h, math.Float32bits(dst[i]))
+			}
+		}
+	})
+	fenced(t, n, func(dst []float32) {
+		active.roundBF16(dst, x)
+		for i, h := range half {
+			if math.Float32bits(dst[i]) != uint32(h)<<16 {
+				t.Fatalf("roundBF16(%v) = %x", x[i], math.Float32bits(dst[i]))
+			}
+		}
+	})
+	other := make([]uint16, n)
+	toBF16Go(other, y)
+	fencedBF16(t, 2*n, func(dst []uint16) {
+		active.interleave(dst, half, other)
+		for i := range half {
+			if dst[2*i] != half[i] || dst[2*i+1] != other[i] {
+				t.Fatalf("interleave of %d: pair %d is %x, %x", n, i, dst[2*i], dst[2*i+1])
+			}
+		}
+	})
+	for _, act := range []Activation{None, GELU, QuickGELU, ReLU, SiLU} {
+		fenced(t, n, func(dst []float32) {
+			active.activate(dst, x, act)
+			for i, v := range x {
+				if want := act.of(v); !near(dst[i], want, 1e-6+2e-6*math.Abs(float64(want))) {
+					t.Fatalf("%v(%v) = %v, expected %v", act, v, dst[i], want)
+				}
+			}
+		})
+	}
+	want := make([]float32, n)
+	compare := func(name string, limit float64, kernel, twin func(dst []float32)) {
+		t.Helper()
+		twin(want)
+		fenced(t, n, func(dst []float32) {
+			copy(dst, y)
+			kernel(dst)
+			for i := range dst {
+				if !near(dst[i], want[i], limit*math.Max(1, math.Abs(float64(want[i])))) {
+					t.Fatalf("%s of %d: [%d] = %v, expected %v (of %v, %v)", name, n, i, dst[i], want[i], x[i], y[i])
+				}
+			}
+		})
+	}
+	compare("axpy", 1e-6, func(dst []float32) { active.axpy(dst, 0.75, x) },
+		func(dst []float32) { copy(dst, y); axpyGo(dst, 0.75, x) })
+	compare("scale", 0, func(dst []float32) { active.scale(dst, x, 0.75) },
+		func(dst []float32) { scaleGo(dst, x, 0.75) })
+	compare("normalize", 1e-6, func(dst []float32) { active.normalize(dst, x, y, x, 0.25, 1.5) },
+		func(dst []float32) { normalizeGo(dst, x, y, x, 0.25, 1.5) })
+	compare("exp", 3e-7, func(dst []float32) { active.expSum(dst, x, 1, 0) },
+		func(dst []float32) { expSumGo(dst, x, 1, 0) })
+	compare("weights", 3e-5, func(dst []float32) { active.expWeights(dst, x, 0.5, 1) },
+		func(dst []float32) { expSumGo(dst, x, 0.5, 1) })
+	if n > 0 {
+		if got, want := active.maximum(x), maximumGo(x); got != want && !(got != got && want != want) {
+			t.Fatalf("maximum of %v = %v, expected %v", x, got, want)
+		}
+	}
+}
+
+func TestVectorsAgainstTwins(t *testing.T) {
+	underEachSet(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(11, 12))
+		for n := 1; n <= 131; n++ {
+			checkVectors(t, r, n, numbers)
+		}
+	})
+}
+
+func TestReductionsAgainstTwins(t *testing.T) {
+	underEachSet(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(13, 14))
+		for n := 1; n <= 200; n++ {
+			x, y := plain(r, n), plain(r, n)
+			limit := 1e-6 * float64(n)
+			if got, want := active.dot(x, y), dotGo(x, y); !near(got, want, limit) {
+				t.Fatalf("dot of %d = %v, expected %v", n, got, want)
+			}
+			mean, variance := active.moments(x)
+			if m, v := momentsGo(x); !near(mean, m, 1e-6) || !near(variance, v, 3e-6) {
+				t.Fatalf("moments of %d = %v, %v, expected %v, %v", n, mean, variance, m, v)
+			}
+			out, half := make([]float32, n), make([]uint16, n)
+			want := expSumGo(out, x, 1.25, 0.5)
+			for _, got := range []float32{active.expSum(out, x, 1.25, 0.5), active.expWeights(out, x, 1.25, 0.5), active.expSumBF16(half, x, 1.25, 0.5)} {
+				if !near(got, want, 2e-6*float64(want)) {
+					t.Fatalf("sum of %d exponentials = %v, expected %v", n, got, want)
+				}
+			}
+			for i, v := range x {
+				e := math.Exp(1.25*float64(v) - 0.5)
+				if got := float64(BF16ToFloat32(half[i])); math.Abs(got-e) > e/255 {
+					t.Fatalf("exponential of %v rounded is %v, expected %v", v, got, e)
+				}
+			}
+		}
+	})
+}
+
+// A row with -Inf has weight zero there; one NaN makes the whole row NaN.
+func TestSoftmaxSpecials(t *testing.T) {
+	underEachSet(t, func(t *testing.T) {
+		row := make([]float32, 37)
+		row[5] = float32(math.Inf(-1))
+		Softmax(row)
+		if row[5] != 0 || !near(row[0], 1.0/36, 1e-7) {
+			t.Fatalf("softmax with -Inf: %v", row)
+		}
+		row[36] = float32(math.NaN())
+		Softmax(row)
+		for i, v := range row {
+			if v == v {
+				t.Fatalf("softmax with NaN: [%d] = %v", i, v)
+			}
+		}
+	})
+}
+
+func TestExpWithinTwoUlp(t *testing.T) {
+	underEachSet(t, func(t *testing.T) {
+		x := make([]float32, 1<<16)
+		for i := range x {
+			x[i] = -87 + float32(i)*(175.0/float32(len(x)))
+		}
+		y := make([]float32, len(x))
+		Exp(y, x)
+		worst := 0.0
+		for i, v := range x {
+			want := math.Exp(float64(v))
+			ulp := float64(math.Nextafter32(float32(want), float32(math.Inf(1))) - float32(want))
+			worst = max(worst, math.Abs(float64(y[i])-want)/ulp)
+		}
+		if worst >= 2 {
+			t.Fatalf("exp is off by %.2f units in the last place", worst)
+		}
+	})
+}
+
+func TestAdamWAgainstTwin(t *testing.T) {
+	underEachSet(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(15, 16))
+		for n := 1; n <= 70; n++ {
+			var state, twin [3][]float32
+			for i := range state {
+				state[i] = plain(r, n)
+				twin[i] = append([]float32(nil), state[i]...)
+			}
+			for i := range n {
+				state[2][i] *= state[2][i]
+				twin[2][i] = state[2][i]
+			}
+			a := AdamW{Rate: 0.01, Beta1: 0.9, Beta2: 0.98, Eps: 1e-8, Decay: 0.1, Step: 3}
+			g := plain(r, n)
+			a.Update(state[0], state[1], state[2], g)
+			for i := range n {
+				m := 0.9*float64(twin[1][i]) + 0.1*float64(g[i])
+				v := 0.98*float64(twin[2][i]) + 0.02*float64(g[i])*float64(g[i])
+				w := float64(twin[0][i])*(1-0.001) - 0.01*(m/(1-math.Pow(0.9, 3)))/(math.Sqrt(v/(1-math.Pow(0.98, 3)))+1e-8)
+				if !near(state[0][i], float32(w), 1e-5*(1+math.Abs(w))) || !near(state[1][i], float32(m), 1e-6) || !near(state[2][i], float32(v), 1e-6*(1+v)) {
+					t.Fatalf("size %d: w, m, v = %v, %v, %v, expected %v, %v, %v", n, state[0][i], state[1][i], state[2][i], w, m, v)
+				}
+			}
+		}
+	})
+}
+
+// FuzzVectors feeds the slice kernels any bits.
+func FuzzVectors(f *testing.F) {
+	f.Add(uint64(1), uint8(17))
+	f.Add(uint64(99), uint8(64))
+	f.Fuzz(func(t *testing.T, seed uint64, size uint8) {
+		for _, set := range available() {
+			before := active
+			active = set
+			checkVectors(t, rand.New(rand.NewPCG(seed, 5)), 1+int(size), func(r *rand.Rand, n int) []float32 {
+				x := make([]float32, n)
+				for i := range x {
+					x[i] = math.Float32frombits(r.Uint32())
+				}
+				return x
+			})
+			active = before
+		}
+	})
+}
