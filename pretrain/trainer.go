@@ -220,12 +220,21 @@ func (t *Trainer) load(step int) ([][]int32, error) {
 			return
 		}
 		ids[i] = t.encode(caption)
-		planes := t.pixels[i*3*size*size:]
-		for k, v := range rgb {
-			planes[k%3*size*size+k/3] = (float32(v)/255 - pixelMean) / pixelStd
-		}
+		t.normalized(t.pixels[i*3*size*size:(i+1)*3*size*size], rgb)
 	})
 	return ids, failure
+}
+
+// normalized sets planes [3, S, S], made where nil, from rgb [S, S, 3].
+func (t *Trainer) normalized(planes []float32, rgb []uint8) []float32 {
+	if planes == nil {
+		planes = make([]float32, len(rgb))
+	}
+	plane := len(rgb) / 3
+	for k, v := range rgb {
+		planes[k%3*plane+k/3] = (float32(v)/255 - pixelMean) / pixelStd
+	}
+	return planes
 }
 
 // pick is the picture of the number-th example: each epoch is a permutation of its own.

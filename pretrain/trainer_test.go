@@ -1,0 +1,269 @@
+package pretrain
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/pacl/pacl/encoder"
+	"github.com/pacl/pacl/imaging"
+	"github.com/pacl/pacl/internal/kernel"
+	"github.com/pacl/pacl/scene"
+)
+
+// smallRecipe trains in a second.
+func smallRecipe() Config {
+	c := DefaultConfig()
+	c.Vision = VisionConfig{ImageSize: 24, PatchSize: 8, Width: 32, Layers: 2, Heads: 2}
+	c.Text = TextConfig{Context: 32, Vocabulary: 560, Width: 24, Layers: 1, Heads: 2}
+	c.Projection, c.Batch, c.Micro, c.Steps, c.WarmUp = 16, 12, 5, 6, 2
+	c.Objective, c.Precision = "clip+pacl", "f32"
+	return c
+}
+
+func newSmall(t *testing.T, c Config) *Trainer {
+	t.Helper()
+	trainer, err := NewTrainer(c, Scenes{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trainer
+}
+
+func train(t *testing.T, trainer *Trainer, until int) (losses []float64) {
+	t.Helper()
+	stop := errors.New("enough")
+	err := trainer.Run(context.Background(), func(r Record) error {
+		losses = append(losses, r.Loss)
+		if r.Step == until {
+			return stop
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, stop) {
+		t.Fatal(err)
+	}
+	return losses
+}
+
+// TestResume compares a training that was stopped and resumed from its checkpoint with an undisturbed one, bit for bit,
+// on different numbers of processors and with activations kept or computed twice.
+func TestResume(t *testing.T) {
+	for _, precision := range []string{"f32", "bf16"} {
+		c := smallRecipe()
+		c.Precision = precision
+		whole := newSmall(t, c)
+		losses := train(t, whole, c.Steps)
+
+		path := filepath.Join(t.TempDir(), "checkpoint")
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+		first := newSmall(t, c)
+		head := train(t, first, 3)
+		if err := first.Checkpoint(path); err != nil {
+			t.Fatal(err)
+		}
+		runtime.GOMAXPROCS(3)
+		second := newSmall(t, c)
+		if err := second.Resume(path); err != nil {
+			t.Fatal(err)
+		}
+		tail := train(t, second, c.Steps)
+		if got := append(head, tail...); !slices.Equal(got, losses) {
+			t.Errorf("%s: losses %v after resuming, %v undisturbed", precision, got, losses)
+		}
+		for i, v := range second.p {
+			if math.Float32bits(v) != math.Float32bits(whole.p[i]) {
+				t.Fatalf("%s: parameter %d is %g after resuming, %g undisturbed", precision, i, v, whole.p[i])
+			}
+		}
+		c.Recompute = true
+		recomputed := newSmall(t, c)
+		if got := train(t, recomputed, c.Steps); !slices.Equal(got, losses) {
+			t.Errorf("%s: losses %v with recomputed activations, %v with kept ones", precision, got, losses)
+		}
+		if err := recomputed.Resume(path); err == nil {
+			t.Error("a checkpoint of another recipe is taken")
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, data[:len(data)-1], 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := newSmall(t, first.config).Resume(path); err == nil {
+			t.Error("a truncated checkpoint is taken")
+		}
+	}
+}
+
+// TestMicroBatches checks that the loss and gradient do not depend on how a batch is cut.
+func TestMicroBatches(t *testing.T) {
+	c := tinyConfig()
+	m := newDual(c)
+	p := widen(m.initial(1))
+	pixels, ids := tinyExamples[float64](c, c.Batch, 2)
+	var gradients [][]float64
+	for _, micro := range []int{1, 2, 5} {
+		m.config.Micro = micro
+		b := newBatch(m, func() engine[float64] { return exact{} })
+		b.run(p, pixels, ids)
+		gradients = append(gradients, b.gradient)
+	}
+	for _, g := range gradients[1:] {
+		for i, v := range g {
+			if math.Abs(v-gradients[0][i]) > 1e-12*(1+math.Abs(v)) {
+				t.Fatalf("gradient %d is %g in one cut and %g in another", i, v, gradients[0][i])
+			}
+		}
+	}
+}
+
+// TestFastGradient compares the float32 and bfloat16 engines with float64.
+func TestFastGradient(t *testing.T) {
+	c := tinyConfig()
+	m := newDual(c)
+	p := m.initial(1)
+	exactPixels, ids := tinyExamples[float64](c, c.Batch, 2)
+	reference := newBatch(m, func() engine[float64] { return exact{} })
+	want := reference.run(widen(p), exactPixels, ids)
+	pixels, _ := tinyExamples[float32](c, c.Batch, 2)
+	for _, test := range []struct {
+		precision kernel.Precision
+		tolerance float64
+	}{{kernel.Float32, 1e-4}, {kernel.BFloat16, 5e-2}} {
+		b := newBatch(m, func() engine[float32] { return &fast{precision: test.precision} })
+		got := b.run(p, pixels, ids)
+		if math.Abs(got.Loss-want.Loss) > test.tolerance*want.Loss {
+			t.Errorf("%v: loss %g, expected %g", test.precision, got.Loss, want.Loss)
+		}
+		var difference, norm float64
+		for i, v := range reference.gradient {
+			difference += (float64(b.gradient[i]) - v) * (float64(b.gradient[i]) - v)
+			norm += v * v
+		}
+		if e := math.Sqrt(difference / norm); e > test.tolerance {
+			t.Errorf("%v: the gradient is off by %.2g of its length, allowed %.2g", test.precision, e, test.tolerance)
+		} else {
+			t.Logf("%v: the gradient is off by %.2g of its length", test.precision, e)
+		}
+	}
+}
+
+// TestLearns checks that training lowers the loss well below chance.
+func TestLearns(t *testing.T) {
+	c := smallRecipe()
+	c.Steps, c.Batch, c.Micro, c.Rate = 60, 16, 4, 3e-3
+	losses := train(t, newSmall(t, c), c.Steps)
+	start, end := losses[0], 0.0
+	for _, loss := range losses[50:] {
+		end += loss / 10
+	}
+	if end > 0.92*start {
+		t.Errorf("the loss went from %.3f to %.3f in %d steps", start, end, c.Steps)
+	}
+}
+
+// TestDirectory opens a saved directory with the encoders that segment photos and compares what they find with the
+// forward pass that was trained.
+func TestDirectory(t *testing.T) {
+	c := smallRecipe()
+	trainer := newSmall(t, c)
+	train(t, trainer, 2)
+	dir := t.TempDir()
+	if err := trainer.Save(dir, "f32"); err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	vision, err := encoder.OpenVision(dir, encoder.Options{Precision: kernel.Float32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	picture := scene.New(scene.Options{}, 5).Render(24, 24)
+	pixels := vision.Pixels(&imaging.Image{Width: 24, Height: 24, Pix: picture.RGB})
+	out, err := vision.Encode(ctx, pixels, 1, 24, 24, encoder.EncodeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &fast{precision: kernel.Float32}
+	var trace imagePass[float32]
+	d := trainer.config.Projection
+	embedding, patches := matrix(make([]float32, d), 1, d), matrix(make([]float32, 9*d), 9, d)
+	images(e, trainer.m, trainer.p, &trace, trainer.normalized(nil, picture.RGB), embedding, patches)
+	compare(t, "patch tokens", out.Patches, trace.local.data)
+	compare(t, "class token", out.Class, trace.class.data)
+
+	text, err := encoder.OpenText(dir, encoder.Options{Precision: kernel.Float32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	captions := []string{"a red star", "빨간 별과 파란 집", "a picture of two boats"}
+	got, err := text.Embed(ctx, captions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids [][]int32
+	for _, caption := range captions {
+		ids = append(ids, trainer.encode(caption))
+	}
+	var pass textPass[float32]
+	want := matrix(make([]float32, len(ids)*d), len(ids), d)
+	texts(e, trainer.m, trainer.p, &pass, ids, want)
+	for i := range captions { // Embed may return unit vectors or not: compare directions
+		compare(t, captions[i], unit(got[i*d:(i+1)*d]), unit(want.row(i)))
+	}
+}
+
+func unit(v []float32) []float32 {
+	m := matrix(slices.Clone(v), 1, len(v))
+	unitRows(m, m, make([]float32, 1))
+	return m.data
+}
+
+func compare(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d numbers, expected %d", what, len(got), len(want))
+	}
+	for i, v := range want {
+		if math.Abs(float64(got[i]-v)) > 2e-4 {
+			t.Fatalf("%s: number %d is %g, the trained model has %g", what, i, got[i], v)
+		}
+	}
+}
+
+func TestShuffled(t *testing.T) {
+	for _, n := range []uint64{1, 2, 7, 100} {
+		for epoch := uint64(0); epoch < 3; epoch++ {
+			seen := make([]bool, n)
+			for i := uint64(0); i < n; i++ {
+				k := shuffled(i, n, 5, epoch)
+				if seen[k] {
+					t.Fatalf("%d of %d comes twice in epoch %d", k, n, epoch)
+				}
+				seen[k] = true
+			}
+		}
+	}
+}
+
+func TestRecipeErrors(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"json": `{`, "unknown": `{"depth": 3}`, "patch": `{"vision": {"image_size": 90, "patch_size": 8, "width": 64, "layers": 1, "heads": 1}}`,
+		"objective": `{"objective": "magic"}`, "batch": `{"batch": 1}`, "rate": `{"learning_rate": -1}`, "two": `{} {}`,
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadConfig(path); err == nil {
+			t.Errorf("recipe %s is taken: %s", name, text)
+		}
+	}
+}
