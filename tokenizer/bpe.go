@@ -38,11 +38,15 @@ type merge struct {
 type bpe struct {
 	inner  [256]int32 // token of a byte within a word
 	last   [256]int32 // token of a byte that ends a word
-	merges map[[2]int32]merge
+	merges mergeTable
 }
 
 func newBPE(vocabulary map[string]int32, merges []pair, unknown int32) (*bpe, error) {
-	b := &bpe{merges: make(map[[2]int32]merge, len(merges))}
+	table, err := newMergeTable(vocabulary, merges)
+	if err != nil {
+		return nil, err
+	}
+	b := &bpe{merges: table}
 	lookup := func(token string) int32 {
 		if id, ok := vocabulary[token]; ok {
 			return id
@@ -52,17 +56,6 @@ func newBPE(vocabulary map[string]int32, merges []pair, unknown int32) (*bpe, er
 	for i, symbol := range byteSymbols {
 		b.inner[i] = lookup(string(symbol))
 		b.last[i] = lookup(string(symbol) + endOfWord)
-	}
-	for rank, rule := range merges {
-		left, okLeft := vocabulary[rule.left]
-		right, okRight := vocabulary[rule.right]
-		joined, okJoined := vocabulary[rule.left+rule.right]
-		if !okLeft || !okRight || !okJoined {
-			return nil, fmt.Errorf("merge %d (%q %q): its tokens are not in the vocabulary", rank+1, rule.left, rule.right)
-		}
-		if _, twice := b.merges[[2]int32{left, right}]; !twice {
-			b.merges[[2]int32{left, right}] = merge{int32(rank), joined}
-		}
 	}
 	return b, nil
 }
@@ -77,13 +70,21 @@ func (b *bpe) encode(ids []int32, word string) []int32 {
 		ids = append(ids, b.inner[word[i]])
 	}
 	ids = append(ids, b.last[word[len(word)-1]])
-	symbols := ids[first:]
+	return ids[:first+b.merges.apply(ids[first:], true)]
+}
 
+// mergeTable holds the merges of a BPE by the pair of tokens that they join.
+type mergeTable map[[2]int32]merge
+
+// apply joins tokens in place until no merge is left and returns how many are left. Of the merges that are possible the
+// one of the lowest rank is made next: at all its places at once, from left to right, as OpenAI's code does it, or at the
+// first place only, as SentencePiece does.
+func (m mergeTable) apply(symbols []int32, everywhere bool) int {
 	// joins[i] is the merge of symbols i and i+1, kept beside them so that each round looks up only what changed.
 	var space [64]merge
 	joins := space[:0]
 	for i := 0; i+1 < len(symbols); i++ {
-		joins = append(joins, b.join(symbols[i], symbols[i+1]))
+		joins = append(joins, m.join(symbols[i], symbols[i+1]))
 	}
 	for {
 		best := merge{rank: math.MaxInt32}
@@ -93,26 +94,27 @@ func (b *bpe) encode(ids []int32, word string) []int32 {
 			}
 		}
 		if best.rank == math.MaxInt32 {
-			return ids[:first+len(symbols)]
+			return len(symbols)
 		}
-		// All places of the best pair are joined from left to right; to is the write position. The join kept at a
-		// position is that of the pair to its right, so the one to the left of a new token is looked up again.
-		to := 0
+		// to is the write position. The join kept at a position is that of the pair to its right, so the one to the left
+		// of a new token is looked up again.
+		to, done := 0, false
 		for from := 0; from < len(symbols); {
 			token, width := symbols[from], 1
-			if from < len(joins) && joins[from].rank == best.rank {
+			if !done && from < len(joins) && joins[from].rank == best.rank {
 				token, width = best.token, 2
+				done = !everywhere
 			}
 			changed := width == 2
 			if to > 0 && changed {
-				joins[to-1] = b.join(symbols[to-1], token)
+				joins[to-1] = m.join(symbols[to-1], token)
 			}
 			next := from + width
 			var after merge
 			switch {
 			case next >= len(symbols):
 			case changed:
-				after = b.join(token, symbols[next])
+				after = m.join(token, symbols[next])
 			default:
 				after = joins[from]
 			}
@@ -127,11 +129,28 @@ func (b *bpe) encode(ids []int32, word string) []int32 {
 	}
 }
 
-func (b *bpe) join(left, right int32) merge {
-	if m, ok := b.merges[[2]int32{left, right}]; ok {
-		return m
+func (m mergeTable) join(left, right int32) merge {
+	if found, ok := m[[2]int32{left, right}]; ok {
+		return found
 	}
 	return merge{rank: math.MaxInt32}
+}
+
+// newMergeTable ranks merge rules by their order.
+func newMergeTable(vocabulary map[string]int32, rules []pair) (mergeTable, error) {
+	table := make(mergeTable, len(rules))
+	for rank, rule := range rules {
+		left, okLeft := vocabulary[rule.left]
+		right, okRight := vocabulary[rule.right]
+		joined, okJoined := vocabulary[rule.left+rule.right]
+		if !okLeft || !okRight || !okJoined {
+			return nil, fmt.Errorf("merge %d (%q %q): its tokens are not in the vocabulary", rank+1, rule.left, rule.right)
+		}
+		if _, twice := table[[2]int32{left, right}]; !twice {
+			table[[2]int32{left, right}] = merge{int32(rank), joined}
+		}
+	}
+	return table, nil
 }
 
 func cutMerge(line string) (left, right string, ok bool) {
