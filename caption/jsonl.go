@@ -110,5 +110,6 @@ func readWhole(path string, read func() (*list, error)) (Source, error) {
 		}
 		return nil, fmt.Errorf("read captions %s: no image with a caption in it", path)
 	}
+	list.byName = nil // needed no more once all rows are there
 	return list, nil
 }
