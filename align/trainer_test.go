@@ -92,7 +92,8 @@ func (worldVision) Encode(_ context.Context, pixels []float32, batch, _, _ int, 
 
 type worldWords struct{}
 
-func (worldWords) Width() int { return worldText }
+func (worldWords) Width() int         { return worldText }
+func (worldWords) Info() encoder.Info { return encoder.Info{Family: "words", Dir: "words", Hash: "w"} }
 func (worldWords) Embed(_ context.Context, texts []string) ([]float32, error) {
 	var out []float32
 	for _, t := range texts {
@@ -108,7 +109,7 @@ func world(t *testing.T, n int) *feature.Cache {
 	t.Helper()
 	dir := t.TempDir()
 	_, err := feature.Extract(context.Background(), feature.ExtractOptions{
-		Dir: dir, Vision: worldVision{}, Text: worldWords{}, TextRecord: feature.EncoderRecord{Name: "words", Hash: "w"}, Source: &worldList{n: n},
+		Dir: dir, Vision: worldVision{}, Text: worldWords{}, Source: &worldList{n: n},
 	})
 	if err != nil {
 		t.Fatal(err)

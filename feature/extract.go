@@ -30,10 +30,10 @@ type VisionEncoder interface {
 type ExtractOptions struct {
 	Dir    string
 	Vision VisionEncoder
-	Text   TextEncoder
-	// TextRecord names the text encoder in the manifest.
-	TextRecord EncoderRecord
-	Source     caption.Source
+	Text   encoder.Text
+	Source caption.Source
+	// VisionRecord and TextRecord are what the manifest says of the encoders beside family, name, hash and width.
+	VisionRecord, TextRecord EncoderRecord
 
 	Size   int // side of the square input; 0 = the encoder's own
 	Stride int // of the patch embedding; 0 = the patch size
@@ -140,8 +140,8 @@ func (o *ExtractOptions) manifest() (Manifest, imaging.Filter, error) {
 	side := (o.Size-info.PatchSize)/o.Stride + 1
 	m := Manifest{
 		Version: FormatVersion,
-		Vision:  EncoderRecord{Family: info.Family, Name: filepath.Base(info.Dir), Hash: info.Hash, Width: info.Width},
-		Text:    o.TextRecord,
+		Vision:  o.VisionRecord.of(info, info.Width),
+		Text:    o.TextRecord.of(o.Text.Info(), o.Text.Width()),
 		Preprocessing: Preprocessing{
 			Size: o.Size, Stride: o.Stride, Layer: o.Layer, Fit: o.Fit,
 			Filter: info.Resample.String(), Mean: info.Mean, Std: info.Std, Views: o.Views,
@@ -151,7 +151,6 @@ func (o *ExtractOptions) manifest() (Manifest, imaging.Filter, error) {
 		Patches:  side * side,
 		Part:     o.Part,
 	}
-	m.Text.Width = o.Text.Width()
 	imageBytes := o.Views.Count() * m.Patches * m.Vision.Width * 2
 	m.ShardSamples = min(1024, max(16, shardBytes/imageBytes))
 	if o.Batch == 0 {
@@ -159,6 +158,12 @@ func (o *ExtractOptions) manifest() (Manifest, imaging.Filter, error) {
 		o.Batch = min(32, max(1, 3200/(m.Patches*o.Views.Count())))
 	}
 	return m, info.Resample, nil
+}
+
+// of fills in what the encoder itself says.
+func (r EncoderRecord) of(info encoder.Info, width int) EncoderRecord {
+	r.Family, r.Name, r.Hash, r.Width = info.Family, info.Name(), info.Hash, width
+	return r
 }
 
 // extraction is a run of Extract.

@@ -123,10 +123,13 @@ func (v meanVision) Encode(_ context.Context, pixels []float32, batch, h, w int,
 }
 
 // wordTable knows two names.
-type wordTable struct{}
+type wordTable struct{ hash string }
 
 var tableNames = []string{"cat", "dog"}
 
+func (w wordTable) Info() encoder.Info {
+	return encoder.Info{Family: "names", Dir: "models/table", Hash: w.hash, Width: 2}
+}
 func (wordTable) Width() int        { return 2 }
 func (wordTable) Name(i int) string { return tableNames[i] }
 func (wordTable) NameVector(i int) []float32 {
@@ -155,7 +158,7 @@ func (w wordTable) Embed(_ context.Context, texts []string) ([]float32, error) {
 
 func options(dir string, source caption.Source) ExtractOptions {
 	return ExtractOptions{
-		Dir: dir, Vision: meanVision{hash: "v"}, Text: wordTable{}, TextRecord: EncoderRecord{Family: "names", Name: "table", Hash: "t"},
+		Dir: dir, Vision: meanVision{hash: "v"}, Text: wordTable{"t"},
 		Source: source, Phrases: Phrases{Names: true}, Views: Views{Flip: true, Crops: 1, Seed: 5}, Batch: 3,
 	}
 }
@@ -408,7 +411,7 @@ func TestExtractRefuses(t *testing.T) {
 		words  string
 	}{
 		"another encoder":         {func(o *ExtractOptions) { o.Vision = meanVision{hash: "other"} }, "vision encoder mean v, not mean other"},
-		"another table":           {func(o *ExtractOptions) { o.TextRecord.Hash = "u" }, "text encoder"},
+		"another table":           {func(o *ExtractOptions) { o.Text = wordTable{"u"} }, "text encoder"},
 		"another list":            {func(o *ExtractOptions) { o.Source.(*listSource).hash = "other" }, "data list list, not other"},
 		"another size":            {func(o *ExtractOptions) { o.Size = 16 }, "preprocessing"},
 		"another layer":           {func(o *ExtractOptions) { o.Layer = 1 }, "preprocessing"},

@@ -33,6 +33,19 @@ type EncoderRecord struct {
 	Name   string `json:"name"` // the directory's last element, for people
 	Hash   string `json:"sha256"`
 	Width  int    `json:"width"`
+
+	// What a head that is trained on the cache will say of its encoders: the hub ids believed to hold them, what the encoder
+	// makes of a fixed picture or text, and of a names table the template and the mean of its unit vectors.
+	HubIDs   []string  `json:"hub_ids,omitempty"`
+	Template string    `json:"template,omitempty"`
+	Probe    []float32 `json:"probe,omitempty"`
+	Mean     []float32 `json:"mean,omitempty"`
+}
+
+// identity is what the hash does not already say: nothing, so what only describes the encoder is left out.
+func (r EncoderRecord) identity() EncoderRecord {
+	r.HubIDs, r.Template, r.Probe, r.Mean = nil, "", nil, nil
+	return r
 }
 
 // Fit says how a photo of any shape becomes a square input.
@@ -106,6 +119,7 @@ type Manifest struct {
 // identity is what two parts of one cache, or two runs into one directory, must agree on.
 func (m Manifest) identity() Manifest {
 	m.Part.Index, m.Complete, m.Shards, m.Images = 0, false, 0, 0
+	m.Vision, m.Text = m.Vision.identity(), m.Text.identity()
 	return m
 }
 

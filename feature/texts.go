@@ -6,20 +6,13 @@ import (
 	"strings"
 
 	"github.com/pacl/pacl/caption"
+	"github.com/pacl/pacl/encoder"
 )
-
-// TextEncoder turns texts into sentence vectors.
-type TextEncoder interface {
-	// Embed returns the vectors [N, D_t] of N texts.
-	Embed(ctx context.Context, texts []string) ([]float32, error)
-	// Width returns D_t.
-	Width() int
-}
 
 // nameTable is a text encoder of a fixed vocabulary: it finds its names in a caption, and has nothing to say about a
 // caption without one.
 type nameTable interface {
-	TextEncoder
+	encoder.Text
 	Find(text string) []int
 	Name(i int) string
 	NameVector(i int) []float32
@@ -27,7 +20,7 @@ type nameTable interface {
 
 // embedder turns the captions of samples into vectors.
 type embedder struct {
-	text    TextEncoder
+	text    encoder.Text
 	phrases Phrases
 	known   map[string][]float32 // extra texts already embedded
 }
