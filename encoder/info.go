@@ -20,7 +20,9 @@ type Info struct {
 	Family string // "clip", "vit", "dinov2", "names", ...
 	Dir    string
 	Hash   string // SHA-256 over the tensors
-	Source string // the hub id that the configuration names, if any
+	Source string // of a names table: the hub id of the encoder that made it, if any
+	// Template is what the names of a table were put into.
+	Template string
 
 	Width         int // of tokens, or of a text encoder's vectors
 	ProjectionDim int // of the space shared by images and texts, 0 without one

@@ -82,7 +82,7 @@ func (s *source) names() (*Names, error) {
 		kernel.Axpy(rows.Row(i), -1, t.mean)
 	}
 	kernel.NormalizeRows(rows, rows, 1e-12)
-	t.info = Info{Family: "names", Dir: s.dir, Hash: s.set.Hash(), Source: config.Encoder, Width: d, Vocabulary: n, Params: int64(n * d)}
+	t.info = Info{Family: "names", Dir: s.dir, Hash: s.set.Hash(), Source: config.Encoder, Template: config.Template, Width: d, Vocabulary: n, Params: int64(n * d)}
 	return t, nil
 }
 
@@ -113,8 +113,8 @@ func (t *Names) Find(text string) []int {
 // Name returns a name of the table.
 func (t *Names) Name(i int) string { return t.names[i] }
 
-// Vector returns c_i, a view of the table.
-func (t *Names) Vector(i int) []float32 { return t.vectors[i*t.info.Width : (i+1)*t.info.Width] }
+// NameVector returns c_i, a view of the table.
+func (t *Names) NameVector(i int) []float32 { return t.vectors[i*t.info.Width : (i+1)*t.info.Width] }
 
 // Embed returns the vectors of texts. A text without a known name is an *UnknownNameError.
 func (t *Names) Embed(_ context.Context, texts []string) ([]float32, error) {
@@ -127,7 +127,7 @@ func (t *Names) Embed(_ context.Context, texts []string) ([]float32, error) {
 		}
 		row := result[i*d : (i+1)*d]
 		for _, n := range found {
-			kernel.Axpy(row, 1/float32(len(found)), t.Vector(n))
+			kernel.Axpy(row, 1/float32(len(found)), t.NameVector(n))
 		}
 	}
 	rows := kernel.FromFloat32(result, len(texts), d)

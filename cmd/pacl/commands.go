@@ -1,0 +1,33 @@
+package main
+
+import "github.com/alecthomas/kong"
+
+// commands are all commands, in the order of the help text.
+type commands struct {
+	Features featuresCommand `cmd:"" help:"Run the frozen encoders over captioned images once."`
+	Train    trainCommand    `cmd:"" help:"Train a head on captioned images."`
+	Eval     evalCommand     `cmd:"" help:"Measure a model as the paper does."`
+	Info     infoCommand     `cmd:"" help:"Say what a directory is and what it is good for."`
+
+	Quiet   bool             `short:"q" help:"Print results and errors only."`
+	Version kong.VersionFlag `help:"Print the version."`
+	profiling
+}
+
+// modelFlags name a model.
+type modelFlags struct {
+	Model     string `short:"m" placeholder:"MODEL" help:"A PACL model directory, or a CLIP to read out without a head."`
+	Vision    string `placeholder:"ENCODER" help:"The vision encoder: in place of the model's own, or a CLIP to read out."`
+	Text      string `placeholder:"ENCODER" help:"The text encoder in place of the model's own."`
+	Readout   string `enum:"naclip,plain,maskclip,sclip,clearclip," default:"" placeholder:"KIND" help:"Read-out of a CLIP without a head: naclip (default), plain, maskclip, sclip, clearclip."`
+	Precision string `enum:"bf16,f32," default:"" placeholder:"TYPE" help:"Operands of products: bf16 or f32. Default: the processor's fastest."`
+	Tokenizer string `placeholder:"DIR" help:"Where the tokenizer is, if not beside the weights."`
+}
+
+// imageFlags say how photos are encoded.
+type imageFlags struct {
+	Size         int `placeholder:"N" help:"Short side of the encoder's input in pixels. Default: the model's."`
+	Stride       int `placeholder:"N" help:"Stride of the patches, a divisor of the patch size; smaller is finer and slower."`
+	Window       int `placeholder:"N" help:"Slide windows of N x N pixels over the input. Default: the whole input at once."`
+	WindowStride int `placeholder:"N" help:"Distance of windows. Default: half a window."`
+}

@@ -1,0 +1,15 @@
+package main
+
+import "github.com/pacl/pacl"
+
+// open opens the model that the flags name; warnings go to standard error.
+func (f modelFlags) open(s *session) (*pacl.Model, error) {
+	return pacl.Open(s, pacl.Options{
+		Model: f.Model, Vision: f.Vision, Text: f.Text, Readout: f.Readout, Precision: f.Precision, Tokenizer: f.Tokenizer,
+		Warn: func(message string) { s.logf("warning: %s", message) },
+	})
+}
+
+func (f imageFlags) options() pacl.ImageOptions {
+	return pacl.ImageOptions{Size: f.Size, Stride: f.Stride, Window: f.Window, WindowStride: f.WindowStride}
+}

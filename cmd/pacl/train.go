@@ -1,0 +1,247 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pacl/pacl"
+	"github.com/pacl/pacl/align"
+	"github.com/pacl/pacl/caption"
+	"github.com/pacl/pacl/feature"
+)
+
+// captionFlags name captioned images.
+type captionFlags struct {
+	Captions      string `placeholder:"FILE" help:"Captioned images: TSV, CSV, JSONL, COCO JSON, parquet, WebDataset shards or a folder."`
+	ImageColumn   string `placeholder:"NAME" help:"Column of the image path."`
+	CaptionColumn string `placeholder:"NAME" help:"Column of the caption."`
+	Root          string `placeholder:"DIR" help:"Folder that image paths start from. Default: the list's."`
+}
+
+// extractFlags say how the encoders are run.
+type extractFlags struct {
+	captionFlags
+	Vision       string  `placeholder:"ENCODER" help:"Vision encoder: directory, hub id or name in PACL_MODELS."`
+	Text         string  `placeholder:"ENCODER" help:"Text encoder, likewise."`
+	VisionID     string  `placeholder:"ID" help:"Hub id believed to hold the vision encoder, for the model's card."`
+	Tokenizer    string  `placeholder:"DIR" help:"Where the tokenizer is, if not beside the weights."`
+	Precision    string  `enum:"bf16,f32," default:"" placeholder:"TYPE" help:"Operands of products: bf16 or f32. Default: the processor's fastest."`
+	Size         int     `placeholder:"N" help:"Side of the square input in pixels. Default: the encoder's."`
+	Stride       int     `placeholder:"N" help:"Stride of the patches. Default: the patch size."`
+	Layer        int     `placeholder:"N" help:"Block whose tokens are used. Default: the last."`
+	Squash       bool    `help:"Squash photos to a square instead of cropping its middle."`
+	Flip         bool    `help:"Cache mirrored views of the photos."`
+	Crops        int     `placeholder:"N" help:"Cache N random crops of each photo."`
+	MinScale     float64 `default:"0.5" help:"Smallest crop, as a share of the photo's area."`
+	CropSeed     uint64  `default:"1" help:"Seed of the crops."`
+	Phrases      string  `placeholder:"NAME" help:"Put noun phrases of captions into templates as extra texts: none, pacl7, clip80."`
+	FailureShare float64 `default:"0.1" help:"Share of images that may be unreadable."`
+}
+
+func (f extractFlags) options(s *session, dir string) (pacl.FeatureOptions, error) {
+	o := pacl.FeatureOptions{
+		Captions:       f.Captions,
+		CaptionOptions: caption.Options{ImageColumn: f.ImageColumn, CaptionColumn: f.CaptionColumn, Root: f.Root},
+		Vision:         f.Vision, Text: f.Text, VisionID: f.VisionID, Tokenizer: f.Tokenizer, Precision: f.Precision, Dir: dir,
+		Size: f.Size, Stride: f.Stride, Layer: f.Layer, Squash: f.Squash,
+		Flip: f.Flip, Crops: f.Crops, MinScale: f.MinScale, Seed: f.CropSeed,
+		FailureShare: f.FailureShare, Progress: extractProgress(s),
+	}
+	for _, missing := range []struct{ flag, value string }{{"--captions", f.Captions}, {"--vision", f.Vision}, {"--text", f.Text}} {
+		if missing.value == "" {
+			return o, usageError("missing flag " + missing.flag)
+		}
+	}
+	if f.Phrases != "" {
+		templates, err := caption.Templates(f.Phrases)
+		if err != nil {
+			return o, err
+		}
+		o.PhraseTemplates = templates
+	}
+	return o, nil
+}
+
+func extractProgress(s *session) func(feature.ExtractProgress) {
+	show := s.progress()
+	return func(p feature.ExtractProgress) {
+		line := fmt.Sprintf("features: %d images, %.1f a second", p.Done, p.PerSecond)
+		if p.Total >= 0 {
+			line = fmt.Sprintf("features: %d of %d images, %.1f a second", p.Done, p.Total, p.PerSecond)
+		}
+		if p.Left > 0 {
+			line += ", " + p.Left.Round(time.Second).String() + " left"
+		}
+		if p.Failed > 0 {
+			line += fmt.Sprintf(", %d unreadable", p.Failed)
+		}
+		show(line, p.Done == p.Total)
+	}
+}
+
+// printReport tells what an extraction left out.
+func printReport(s *session, r feature.Report) {
+	s.logf("%d of %d images are usable; %d without a usable caption, %d unreadable", r.Images, r.Samples, r.TextlessImages, len(r.Failures))
+	const most = 5
+	for i, failure := range r.Failures {
+		if i == most {
+			s.logf("  … and %d more", len(r.Failures)-most)
+			break
+		}
+		s.logf("  %s: %s", failure.Key, failure.Error)
+	}
+}
+
+type featuresCommand struct {
+	extractFlags
+	Out   string `required:"" placeholder:"DIR" help:"Directory of the cache."`
+	Shard string `placeholder:"I/N" help:"Do part I of N, counted from 0. Default: Slurm's or Kubernetes' own numbers where they are set."`
+}
+
+func (c *featuresCommand) Run(s *session) error {
+	o, err := c.options(s, c.Out)
+	if err != nil {
+		return err
+	}
+	if o.Shard, o.Shards, err = parseShard(c.Shard); err != nil {
+		return err
+	}
+	report, err := pacl.Features(s, o)
+	if err != nil {
+		return err
+	}
+	printReport(s, report)
+	return nil
+}
+
+// parseShard reads "i/n".
+func parseShard(text string) (index, count int, err error) {
+	if text == "" {
+		return 0, 1, nil
+	}
+	if n, err := fmt.Sscanf(text, "%d/%d", &index, &count); n != 2 || err != nil || index < 0 || index >= count ||
+		fmt.Sprintf("%d/%d", index, count) != strings.TrimSpace(text) {
+		return 0, 0, fmt.Errorf("shard %q, expected I/N with I from 0 to N-1", text)
+	}
+	return index, count, nil
+}
+
+type trainCommand struct {
+	extractFlags
+	Features []string `placeholder:"DIR" help:"Directories of a cache made by pacl features; without them the encoders are run first."`
+	Cache    string   `placeholder:"DIR" help:"Where the features go when the encoders are run. Default: OUT.features."`
+	Out      string   `required:"" placeholder:"DIR" help:"Model directory to write."`
+
+	Epochs       int      `placeholder:"N" help:"Passes over the images."`
+	Batch        int      `placeholder:"N" help:"Images whose captions are compared with each other."`
+	Rate         float64  `placeholder:"X" help:"Peak of the learning rate."`
+	Warmup       int      `default:"-1" placeholder:"N" help:"Steps of warm-up."`
+	WeightDecay  float64  `default:"-1" placeholder:"X" help:"Weight decay."`
+	TauPatch     float64  `placeholder:"X" help:"Temperature of the softmax over patches."`
+	Pooling      string   `enum:"pacl,mean," default:"" placeholder:"KIND" help:"pacl, or mean as the control."`
+	TextEmbedder string   `enum:"none,frozen,trained," default:"" placeholder:"KIND" help:"Linear layer behind the text encoder: none, frozen or trained."`
+	Width        int      `placeholder:"N" help:"Width of the shared space."`
+	Hidden       int      `placeholder:"N" help:"Hidden width of the head."`
+	LogitScale   float64  `placeholder:"X" help:"Logit scale at the start."`
+	FixScale     bool     `help:"Keep the logit scale as it is."`
+	Extras       float64  `default:"-1" placeholder:"SHARE" help:"How often a caption gives way to one of its names or phrases."`
+	Validation   float64  `default:"-1" placeholder:"SHARE" help:"Share of images kept out for validation."`
+	Seed         uint64   `default:"1" help:"Seed of everything random."`
+	Checkpoint   int      `placeholder:"N" help:"Steps between checkpoints. Default: once an epoch."`
+	DataName     string   `placeholder:"TEXT" help:"What the data are called on the card."`
+	Licence      []string `placeholder:"TEXT" sep:"none" help:"Licence of the data, for the card; may stand several times."`
+}
+
+func (c *trainCommand) Run(s *session) error {
+	o := pacl.TrainOptions{
+		Features: c.Features, Out: c.Out, Recipe: c.recipe, CheckpointEvery: c.Checkpoint,
+		DataName: c.DataName, Licences: c.Licence,
+		Extracted: func(r feature.Report) { printReport(s, r) },
+		Progress:  trainProgress(s),
+	}
+	if o.DataName == "" {
+		o.DataName = c.Captions
+	}
+	if len(c.Features) == 0 {
+		var err error
+		if o.Extract, err = c.options(s, c.Cache); err != nil {
+			return err
+		}
+	}
+	training, err := pacl.Train(s, o)
+	if err != nil {
+		return err
+	}
+	if v := training.Result.Validation; v != nil {
+		s.logf("validation on %d images: loss %.4f, image to text %.1f %%, text to image %.1f %%", v.Images, v.Loss, 100*v.ImageToText, 100*v.TextToImage)
+	}
+	s.logf("model: %s", c.Out)
+	return nil
+}
+
+// recipe changes the defaults where flags say so.
+func (c *trainCommand) recipe(r *align.Recipe) {
+	setInt := func(dst *int, v int) {
+		if v > 0 {
+			*dst = v
+		}
+	}
+	setFloat := func(dst *float64, v float64) {
+		if v > 0 {
+			*dst = v
+		}
+	}
+	setInt(&r.Epochs, c.Epochs)
+	setInt(&r.Batch, c.Batch)
+	setInt(&r.Head.Width, c.Width)
+	setInt(&r.Head.Hidden, c.Hidden)
+	setFloat(&r.Rate, c.Rate)
+	setFloat(&r.Head.TauPatch, c.TauPatch)
+	setFloat(&r.LogitScale, c.LogitScale)
+	if c.Warmup >= 0 {
+		r.Warmup = c.Warmup
+	}
+	if c.WeightDecay >= 0 {
+		r.WeightDecay = c.WeightDecay
+	}
+	if c.Extras >= 0 {
+		r.ExtraShare = c.Extras
+	}
+	if c.Validation >= 0 {
+		r.Validation = c.Validation
+	}
+	if c.Pooling != "" {
+		r.Head.Pooling = align.Pooling(c.Pooling)
+	}
+	switch c.TextEmbedder {
+	case "none":
+		r.Head.Text = align.TextNone
+	case "frozen":
+		r.Head.Text = align.TextFrozen
+	case "trained":
+		r.Head.Text = align.TextLinear
+	}
+	if r.Head.Text == align.TextNone {
+		r.Head.Width = r.Head.TextWidth
+	}
+	if c.FixScale {
+		r.TrainLogitScale = false
+	}
+	if c.Precision != "" {
+		r.Precision = c.Precision
+	}
+	r.Seed = c.Seed
+}
+
+func trainProgress(s *session) func(align.Progress) {
+	show := s.progress()
+	return func(p align.Progress) {
+		show(fmt.Sprintf("epoch %d of %d, step %d of %d: loss %.4f, mutual information at least %.2f, image to text %.0f %%, text to image %.0f %%, rate %.2g, %.0f images a second, %s left",
+			p.Epoch, p.Epochs, p.Step, p.Steps, p.Loss, p.Bound, 100*p.ImageToText, 100*p.TextToImage, p.Rate,
+			p.ImagesPerSecond, p.Left.Round(time.Second)), p.Step == p.Steps)
+		if v := p.Validation; v != nil {
+			s.logf("epoch %d: validation loss %.4f, image to text %.1f %%, text to image %.1f %%", p.Epoch, v.Loss, 100*v.ImageToText, 100*v.TextToImage)
+		}
+	}
+}

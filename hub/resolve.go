@@ -1,0 +1,124 @@
+// Package hub finds model directories: by path, by a name in the directories of PACL_MODELS, or by an id in the cache that
+// Hugging Face's tools share.
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// idPattern is what a hub id looks like: organisation/name, with a revision behind an @ where one is wanted.
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?$`)
+
+// IsID says whether a reference can be a hub id.
+func IsID(reference string) bool {
+	return idPattern.MatchString(reference) && !strings.Contains(reference, "..")
+}
+
+// NotFoundError says where a model was looked for.
+type NotFoundError struct {
+	Reference string
+	Searched  []string
+}
+
+func (e *NotFoundError) Error() string {
+	message := fmt.Sprintf("model %q not found: looked in %s", e.Reference, strings.Join(e.Searched, ", "))
+	if IsID(e.Reference) {
+		message += fmt.Sprintf("; get it with: pacl pull %s", e.Reference)
+	}
+	return message
+}
+
+// Resolve returns the directory or weights file that a path, a name in PACL_MODELS or a hub id stands for.
+func Resolve(reference string) (string, error) {
+	if reference == "" {
+		return "", fmt.Errorf("no model named, expected a directory, a hub id or a name in PACL_MODELS")
+	}
+	if _, err := os.Stat(reference); err == nil {
+		return reference, nil
+	}
+	dir, err := ResolveName(reference)
+	if missing := (*NotFoundError)(nil); errors.As(err, &missing) {
+		missing.Searched = append([]string{"the path itself"}, missing.Searched...)
+	}
+	return dir, err
+}
+
+// ResolveName is Resolve for references that are no paths.
+func ResolveName(reference string) (string, error) {
+	missing := &NotFoundError{Reference: reference}
+	id, revision, _ := strings.Cut(reference, "@")
+	for _, root := range ModelRoots() {
+		missing.Searched = append(missing.Searched, root)
+		if !filepath.IsLocal(filepath.FromSlash(id)) {
+			continue
+		}
+		for _, name := range []string{id, filepath.Base(filepath.FromSlash(id))} {
+			dir := filepath.Join(root, filepath.FromSlash(name))
+			if info, err := os.Stat(dir); err == nil && info.IsDir() {
+				return dir, nil
+			}
+		}
+	}
+	if IsID(reference) {
+		cache := CacheDir()
+		missing.Searched = append(missing.Searched, cache)
+		if dir, ok := findSnapshot(cache, id, revision); ok {
+			return dir, nil
+		}
+	}
+	return "", missing
+}
+
+// ModelRoots are the directories of PACL_MODELS.
+func ModelRoots() []string {
+	return slices.DeleteFunc(filepath.SplitList(os.Getenv("PACL_MODELS")), func(dir string) bool { return dir == "" })
+}
+
+// CacheDir is the hub cache, as Hugging Face's tools find it.
+func CacheDir() string {
+	for _, name := range []string{"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"} {
+		if dir := os.Getenv(name); dir != "" {
+			return dir
+		}
+	}
+	if dir := os.Getenv("HF_HOME"); dir != "" {
+		return filepath.Join(dir, "hub")
+	}
+	base := os.Getenv("XDG_CACHE_HOME")
+	if base == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			home = "."
+		}
+		base = filepath.Join(home, ".cache")
+	}
+	return filepath.Join(base, "huggingface", "hub")
+}
+
+// findSnapshot finds a revision of a model in the cache; the empty revision is main.
+func findSnapshot(cache, id, revision string) (string, bool) {
+	if revision == "" {
+		revision = "main"
+	}
+	root := filepath.Join(cache, repositoryDir(id))
+	if text, err := os.ReadFile(filepath.Join(root, "refs", filepath.FromSlash(revision))); err == nil {
+		if commit := strings.TrimSpace(string(text)); filepath.IsLocal(commit) {
+			revision = commit
+		}
+	}
+	if !filepath.IsLocal(filepath.FromSlash(revision)) {
+		return "", false
+	}
+	dir := filepath.Join(root, "snapshots", filepath.FromSlash(revision))
+	info, err := os.Stat(dir)
+	return dir, err == nil && info.IsDir()
+}
+
+// repositoryDir is the name of a model's folder in the cache.
+func repositoryDir(id string) string { return "models--" + strings.ReplaceAll(id, "/", "--") }

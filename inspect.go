@@ -1,0 +1,113 @@
+package pacl
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/pacl/pacl/align"
+	"github.com/pacl/pacl/encoder"
+	"github.com/pacl/pacl/hub"
+	"github.com/pacl/pacl/internal/kernel"
+)
+
+// About says what a directory holds and what it is good for.
+type About struct {
+	Dir    string             `json:"dir"`
+	Model  *align.Description `json:"model,omitempty"`  // of a PACL model
+	Vision *encoder.Info      `json:"vision,omitempty"` // of an encoder directory
+	Text   *encoder.Info      `json:"text,omitempty"`
+	Use    []string           `json:"use"`
+}
+
+// Inspect finds out what a model directory, hub id or name in PACL_MODELS is.
+func Inspect(reference string) (*About, error) {
+	dir, err := hub.Resolve(reference)
+	if err != nil {
+		return nil, err
+	}
+	a := &About{Dir: dir}
+	if exists(filepath.Join(dir, align.DescriptionName)) {
+		m, err := align.LoadModel(dir)
+		if err != nil {
+			return nil, err
+		}
+		a.Model = &m.Description
+		a.Use = append(a.Use, "segment photos by words: pacl segment --model "+reference+` --labels "cat, dog" photo.jpg`)
+		return a, nil
+	}
+	o := encoder.Options{Precision: kernel.BFloat16}
+	v, visionErr := encoder.OpenVision(dir, o)
+	if visionErr == nil {
+		info := v.Info()
+		a.Vision = &info
+	}
+	t, textErr := encoder.OpenText(dir, o)
+	if textErr == nil {
+		info := t.Info()
+		a.Text = &info
+	}
+	switch {
+	case a.Vision != nil && a.Text != nil && a.Vision.ProjectionDim > 0:
+		a.Use = append(a.Use, "segment photos without a head: pacl segment --vision "+reference+` --labels "cat, dog" photo.jpg`,
+			"train a head: pacl train --vision "+reference+" --text "+reference+" --captions FILE --out DIR")
+	case a.Vision != nil:
+		a.Use = append(a.Use, "train a head: pacl train --vision "+reference+" --text ENCODER --captions FILE --out DIR")
+	case a.Text != nil:
+		a.Use = append(a.Use, "train a head: pacl train --vision ENCODER --text "+reference+" --captions FILE --out DIR")
+	default:
+		return nil, errors.Join(visionErr)
+	}
+	return a, nil
+}
+
+// Lines prints it for people.
+func (a *About) Lines() []string {
+	lines := []string{a.Dir}
+	add := func(format string, args ...any) { lines = append(lines, "  "+fmt.Sprintf(format, args...)) }
+	if d := a.Model; d != nil {
+		add("PACL head: %d -> %d -> %d, pooling %s, text embedder %s, tau_patch %g, %d parameters",
+			d.Head.TokenWidth, d.Head.Hidden, d.Head.Width, d.Head.Pooling, d.Head.Text, d.Head.TauPatch, align.ParameterCount(d.Head))
+		add("input: short side %d, patch stride %d", d.InputSize, d.Stride)
+		for _, e := range []struct {
+			role string
+			r    align.EncoderReference
+		}{{"vision", d.Vision}, {"text", d.Text}} {
+			add("%s encoder: %s (%s, width %d), sha256 %s%s", e.role, e.r.Name, e.r.Family, e.r.Width, e.r.Hash, hubList(e.r.HubIDs))
+		}
+		add("trained on: %s, %d images", d.Data.Name, d.Data.Training)
+		for name, score := range d.Scores {
+			add("%s: %.4g", name, score)
+		}
+	}
+	if v := a.Vision; v != nil {
+		add("vision encoder: %s, %d layers, %d heads, width %d, patches of %d pixels, %d before them", v.Family, v.Layers, v.Heads, v.Width, v.PatchSize, v.Prefix)
+		add("  trained at %d pixels, %.1f million parameters, %.1f GFLOP an image there", v.ImageSize, float64(v.Params)/1e6, v.FLOPs(v.ImageSize, v.ImageSize, 0)/1e9)
+		if v.ProjectionDim > 0 {
+			add("  projection to a space of width %d, logit scale %.1f", v.ProjectionDim, v.LogitScale)
+		}
+		add("  sha256 of its tensors %s", v.Hash)
+	}
+	if t := a.Text; t != nil {
+		if t.Family == "names" {
+			add("names table: %d names of width %d, made with %s and the template %q", t.Vocabulary, t.Width, t.Source, t.Template)
+		} else {
+			add("text encoder: %s, %d layers, %d heads, width %d, up to %d tokens of %d", t.Family, t.Layers, t.Heads, t.Width, t.Positions, t.Vocabulary)
+		}
+		if a.Vision == nil || a.Vision.Hash != t.Hash {
+			add("  sha256 of its tensors %s", t.Hash)
+		}
+	}
+	for _, use := range a.Use {
+		add("%s", use)
+	}
+	return lines
+}
+
+func hubList(ids []string) string {
+	if len(ids) == 0 {
+		return ""
+	}
+	return ", on the hub: " + strings.Join(ids, ", ")
+}

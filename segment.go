@@ -1,0 +1,260 @@
+package pacl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/pacl/pacl/caption"
+	"github.com/pacl/pacl/encoder"
+	"github.com/pacl/pacl/imaging"
+	"github.com/pacl/pacl/internal/kernel"
+	"github.com/pacl/pacl/readout"
+)
+
+// VocabularyOptions say how words become vectors.
+type VocabularyOptions struct {
+	// Templates that words are put into: none, pacl7, clip80 or a sentence with {} in it; "" = the model's own. A names
+	// table takes words as they are.
+	Templates string
+	// AllowUnknown keeps labels that a names table lacks; they win no pixel. Otherwise they are an error.
+	AllowUnknown bool
+}
+
+// Vocabulary holds the text vectors of labels.
+type Vocabulary struct {
+	Labels  []Label
+	Unknown []string // names of labels that a names table lacks
+	width   int
+	first   []int     // [labels + 1]: where each label's words begin
+	vectors []float32 // [words, width], unit vectors; NaN for unknown words
+}
+
+// Vocabulary encodes the words of labels.
+func (m *Model) Vocabulary(ctx context.Context, labels []Label, o VocabularyOptions) (*Vocabulary, error) {
+	if len(labels) == 0 {
+		return nil, errors.New("the label list is empty")
+	}
+	v := &Vocabulary{Labels: labels, first: make([]int, 1, len(labels)+1)}
+	var words []string
+	for _, label := range labels {
+		words = append(words, label.Words...)
+		v.first = append(v.first, len(words))
+	}
+	var err error
+	if table, ok := m.text.(*encoder.Names); ok {
+		err = m.lookUp(ctx, v, table, o.AllowUnknown)
+	} else {
+		err = m.embedPrompts(ctx, v, words, o.Templates)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// lookUp finds words in a names table. A label counts as unknown if all its words are.
+func (m *Model) lookUp(ctx context.Context, v *Vocabulary, table *encoder.Names, allowUnknown bool) error {
+	for l, label := range v.Labels {
+		known := 0
+		var firstErr error
+		for _, word := range label.Words {
+			vector, err := table.Embed(ctx, []string{word})
+			switch unknown := (*encoder.UnknownNameError)(nil); {
+			case errors.As(err, &unknown):
+				if firstErr == nil {
+					firstErr = err
+				}
+				vector = nil
+			case err != nil:
+				return err
+			default:
+				known++
+			}
+			if err := m.addVector(v, vector); err != nil {
+				return err
+			}
+		}
+		if known > 0 {
+			continue
+		}
+		if !allowUnknown {
+			return fmt.Errorf("label %q: %w", clip(label.Name), firstErr)
+		}
+		v.Unknown = append(v.Unknown, v.Labels[l].Name)
+	}
+	return nil
+}
+
+// addVector appends the shared-space vector of a sentence vector, NaN for nil.
+func (m *Model) addVector(v *Vocabulary, sentence []float32) error {
+	v.width = m.Info().Width
+	if sentence == nil {
+		for range v.width {
+			v.vectors = append(v.vectors, float32(math.NaN()))
+		}
+		return nil
+	}
+	unit, err := m.toShared(sentence)
+	if err != nil {
+		return err
+	}
+	v.vectors = append(v.vectors, unit.F...)
+	return nil
+}
+
+// toShared brings sentence vectors to the shared space, as unit vectors [N, D].
+func (m *Model) toShared(sentences []float32) (kernel.Mat, error) {
+	if m.head != nil {
+		return m.head.Head.Texts(sentences)
+	}
+	width := m.text.Width()
+	rows := kernel.FromFloat32(sentences, len(sentences)/width, width)
+	kernel.NormalizeRows(rows, rows, 1e-12)
+	return rows, nil
+}
+
+// Texts returns the unit vectors [N, Width] of texts as they are, in the space of the patch vectors.
+func (m *Model) Texts(ctx context.Context, texts []string) ([]float32, error) {
+	vectors, err := m.text.Embed(ctx, texts)
+	if err != nil {
+		return nil, err
+	}
+	if _, table := m.text.(*encoder.Names); !table && m.head != nil && m.head.NamesMean != nil {
+		m.centre(vectors)
+	}
+	unit, err := m.toShared(vectors)
+	return unit.F, err
+}
+
+// embedPrompts puts words into templates; a word's vector is the normalised mean of its prompts' unit vectors.
+func (m *Model) embedPrompts(ctx context.Context, v *Vocabulary, words []string, name string) error {
+	if name == "" {
+		name = m.Info().Templates
+	}
+	templates, err := caption.Templates(name)
+	if err != nil {
+		return err
+	}
+	v.width = m.Info().Width
+	v.vectors = make([]float32, len(words)*v.width)
+	const wordsAtOnce = 64
+	for first := 0; first < len(words); first += wordsAtOnce {
+		some := words[first:min(first+wordsAtOnce, len(words))]
+		var prompts []string
+		for _, word := range some {
+			for _, template := range templates {
+				prompts = append(prompts, caption.Fill(template, word))
+			}
+		}
+		unit, err := m.Texts(ctx, prompts)
+		if err != nil {
+			return err
+		}
+		for i := range some {
+			mean := v.vectors[(first+i)*v.width : (first+i+1)*v.width]
+			for t := range templates {
+				kernel.Axpy(mean, 1, unit[(i*len(templates)+t)*v.width:][:v.width])
+			}
+		}
+	}
+	rows := kernel.FromFloat32(v.vectors, len(words), v.width)
+	kernel.NormalizeRows(rows, rows, 1e-12)
+	return nil
+}
+
+// Scores are the cosines of each label's best word with each patch, [GridH, GridW, labels]; NaN for unknown labels.
+func (m *Model) Scores(_ context.Context, e *Encoded, v *Vocabulary) (readout.Scores, error) {
+	if e.Width != v.width {
+		return readout.Scores{}, fmt.Errorf("patches of width %d and words of width %d come from different models", e.Width, v.width)
+	}
+	cells, words := e.Geometry.Cells(), v.first[len(v.Labels)]
+	scores := kernel.NewMat(kernel.Float32, cells, words)
+	kernel.Gemm(scores, 1, kernel.FromFloat32(e.Patches, cells, e.Width), false, kernel.FromFloat32(v.vectors, words, v.width), true, false, kernel.Float32)
+	data := scores.F
+	if words != len(v.Labels) {
+		var err error
+		if data, err = readout.MaxOverWords(data, cells, v.first); err != nil {
+			return readout.Scores{}, err
+		}
+	}
+	return readout.Scores{Geometry: e.Geometry, Labels: len(v.Labels), Data: data}, nil
+}
+
+// SegmentOptions say how scores become a mask.
+type SegmentOptions struct {
+	// Background is the share of the softmax over labels that the winner must have; a pixel below it belongs to no
+	// label. 0: no threshold.
+	Background float64
+	// Temperature of that softmax; 0 = the model's own.
+	Temperature float64
+	// Confidence asks for the winners' mean share in the results.
+	Confidence bool
+}
+
+// Segmentation is a photo's mask with what each label got.
+type Segmentation struct {
+	Mask   *imaging.Mask // label by its place in the list; the number of labels stands for the background
+	Labels []LabelResult
+	// Background is the share of the photo's area that belongs to no label.
+	Background float64
+}
+
+// LabelResult is what a label got.
+type LabelResult struct {
+	Label      Label
+	Pixels     int64
+	Share      float64 // of the photo's area
+	MeanScore  float64 // cosine, over its pixels
+	Confidence float64 // mean share in the softmax over labels, where asked for
+}
+
+// Segment gives each pixel of a photo the label with the best score.
+func (m *Model) Segment(ctx context.Context, e *Encoded, v *Vocabulary, o SegmentOptions) (*Segmentation, error) {
+	scores, err := m.Scores(ctx, e, v)
+	if err != nil {
+		return nil, err
+	}
+	return m.SegmentScores(ctx, scores, v, o)
+}
+
+// SegmentScores is Segment for scores that were computed, or changed, before.
+func (m *Model) SegmentScores(ctx context.Context, scores readout.Scores, v *Vocabulary, o SegmentOptions) (*Segmentation, error) {
+	scale := m.Info().LogitScale
+	if o.Temperature > 0 {
+		scale = 1 / o.Temperature
+	}
+	labelled, err := readout.Segment(ctx, scores, readout.Options{LogitScale: scale, Background: o.Background, Confidence: o.Confidence})
+	if err != nil {
+		return nil, err
+	}
+	result := &Segmentation{Mask: &imaging.Mask{Width: labelled.Width, Height: labelled.Height, ID: labelled.ID}}
+	for l, label := range v.Labels {
+		s := labelled.Stats[l]
+		result.Labels = append(result.Labels, LabelResult{label, s.Pixels, s.Share, s.MeanScore, s.Confidence})
+	}
+	result.Background = labelled.Stats[len(v.Labels)].Share
+	return result, nil
+}
+
+// Heatmap is where a label is in a photo: the softmax over patches of its scores divided by tau_patch, [GridH, GridW];
+// it sums to 1.
+func (m *Model) Heatmap(ctx context.Context, e *Encoded, v *Vocabulary, label int) ([]float32, error) {
+	if label < 0 || label >= len(v.Labels) {
+		return nil, fmt.Errorf("label %d of %d", label, len(v.Labels))
+	}
+	scores, err := m.Scores(ctx, e, v)
+	if err != nil {
+		return nil, err
+	}
+	return m.heat(scores, label)
+}
+
+func (m *Model) heat(scores readout.Scores, label int) ([]float32, error) {
+	plane := make([]float32, scores.Cells())
+	for cell := range plane {
+		plane[cell] = scores.Data[cell*scores.Labels+label]
+	}
+	return readout.Heat(plane, m.Info().TauPatch)
+}

@@ -1,0 +1,202 @@
+package pacl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/pacl/pacl/align"
+	"github.com/pacl/pacl/caption"
+	"github.com/pacl/pacl/encoder"
+	"github.com/pacl/pacl/feature"
+	"github.com/pacl/pacl/hub"
+)
+
+// FeatureOptions say what the frozen encoders are run over, and how.
+type FeatureOptions struct {
+	// Captions is a list, folder or shards of captioned images; see package caption.
+	Captions        string
+	CaptionOptions  caption.Options
+	Vision, Text    string   // encoders: directories, hub ids or names in PACL_MODELS
+	VisionID        string   // hub id believed to hold the vision encoder, for the card
+	Precision       string   // "bf16", "f32" or "" for the fastest
+	Tokenizer       string   // directory of a tokenizer where the weights have none
+	Dir             string   // where the cache is written
+	Size            int      // side of the square input, pixels; 0 = the encoder's own
+	Stride          int      // of the patch embedding; 0 = the patch size
+	Layer           int      // block whose tokens are kept; 0 = the last
+	Squash          bool     // squash photos to the square instead of cropping its middle
+	Flip            bool     // cache mirrored views
+	Crops           int      // cached random crops of each photo
+	MinScale        float64  // of the smallest crop
+	Seed            uint64   // of the crops
+	PhraseTemplates []string // noun phrases of captions in these templates become extra texts; nil = none
+	Shard           int      // this part, from 0
+	Shards          int      // of so many; 0 = 1
+	FailureShare    float64  // of images that may be unreadable; 0 = a tenth
+	Progress        func(feature.ExtractProgress)
+}
+
+// Features runs the frozen encoders over captioned images once and writes a cache of patch tokens and sentence vectors. It
+// goes on where an earlier run stopped.
+func Features(ctx context.Context, o FeatureOptions) (feature.Report, error) {
+	precision, err := ParsePrecision(o.Precision)
+	if err != nil {
+		return feature.Report{}, err
+	}
+	visionDir, err := hub.Resolve(o.Vision)
+	if err != nil {
+		return feature.Report{}, fmt.Errorf("vision encoder: %w", err)
+	}
+	textDir, err := hub.Resolve(o.Text)
+	if err != nil {
+		return feature.Report{}, fmt.Errorf("text encoder: %w", err)
+	}
+	vision, err := encoder.OpenVision(visionDir, encoder.Options{Precision: precision})
+	if err != nil {
+		return feature.Report{}, err
+	}
+	text, err := encoder.OpenText(textDir, encoder.Options{Precision: precision, Tokenizer: o.Tokenizer})
+	if err != nil {
+		return feature.Report{}, err
+	}
+	source, err := caption.Open(o.Captions, o.CaptionOptions)
+	if err != nil {
+		return feature.Report{}, err
+	}
+	defer source.Close()
+	extract := feature.ExtractOptions{
+		Dir: o.Dir, Vision: vision, Text: text, Source: source, Size: o.Size, Stride: o.Stride, Layer: o.Layer,
+		Views:        feature.Views{Flip: o.Flip, Crops: o.Crops, MinScale: o.MinScale, Seed: o.Seed},
+		Phrases:      feature.Phrases{Templates: o.PhraseTemplates},
+		Part:         feature.Part{Index: o.Shard, Count: max(o.Shards, 1)},
+		FailureShare: o.FailureShare, Progress: o.Progress,
+	}
+	if o.Squash {
+		extract.Fit = feature.FitSquash
+	}
+	if extract.VisionRecord, err = visionRecord(vision, o); err != nil {
+		return feature.Report{}, err
+	}
+	if extract.TextRecord, err = textRecord(text, o.Text); err != nil {
+		return feature.Report{}, err
+	}
+	_, extract.Phrases.Names = text.(*encoder.Names)
+	return feature.Extract(ctx, extract)
+}
+
+func visionRecord(v *encoder.Vision, o FeatureOptions) (r feature.EncoderRecord, err error) {
+	for _, id := range []string{o.VisionID, o.Vision} {
+		if hub.IsID(id) && !exists(id) && !slices.Contains(r.HubIDs, id) {
+			r.HubIDs = append(r.HubIDs, id)
+		}
+	}
+	r.Probe, err = ProbeVision(v, o.Layer)
+	return r, err
+}
+
+func textRecord(t encoder.Text, reference string) (feature.EncoderRecord, error) {
+	info := t.Info()
+	r := feature.EncoderRecord{Family: info.Family, Name: filepath.Base(info.Dir), Hash: info.Hash, Template: info.Template}
+	for _, id := range []string{info.Source, reference} {
+		if hub.IsID(id) && !exists(id) {
+			r.HubIDs = append(r.HubIDs, id)
+		}
+	}
+	if table, ok := t.(*encoder.Names); ok {
+		r.Mean = table.Mean()
+	}
+	probe, err := ProbeText(t)
+	if unknown := (*encoder.UnknownNameError)(nil); errors.As(err, &unknown) {
+		return r, nil // a table without the probe's word is told by its hash alone
+	}
+	r.Probe = probe
+	return r, err
+}
+
+// TrainOptions say how a head is trained.
+type TrainOptions struct {
+	// Features are the directories of a cache; without them one is made in Extract.Dir (default Out + ".features").
+	Features []string
+	Extract  FeatureOptions
+	Out      string // model directory; its folder "training" holds checkpoint, log and curves
+	// Recipe changes the default recipe for the cache's widths.
+	Recipe          func(*align.Recipe)
+	CheckpointEvery int
+	DataName        string   // for the card
+	Licences        []string // of the data, for the card
+	// Extracted is called between extraction and training.
+	Extracted func(feature.Report)
+	Progress  func(align.Progress)
+}
+
+// Training is the outcome of Train.
+type Training struct {
+	Model  *align.Model
+	Result *align.TrainResult
+}
+
+// Train trains a head on captioned images, or on a cache of their features, and writes a PACL model directory. A training
+// that was interrupted goes on where its last checkpoint was and ends with the same head.
+func Train(ctx context.Context, o TrainOptions) (*Training, error) {
+	if o.Out == "" {
+		return nil, errors.New("train: no directory to write the model to")
+	}
+	if len(o.Features) == 0 {
+		if o.Extract.Dir == "" {
+			o.Extract.Dir = filepath.Clean(o.Out) + ".features"
+		}
+		report, err := Features(ctx, o.Extract)
+		if err != nil {
+			return nil, err
+		}
+		if o.Extracted != nil {
+			o.Extracted(report)
+		}
+		o.Features = []string{o.Extract.Dir}
+	}
+	cache, err := feature.Open(o.Features...)
+	if err != nil {
+		return nil, err
+	}
+	defer cache.Close()
+	recipe := align.DefaultRecipe(cache.TokenWidth(), cache.TextWidth())
+	if o.Recipe != nil {
+		o.Recipe(&recipe)
+	}
+	result, err := align.Train(ctx, cache, align.TrainOptions{
+		Recipe: recipe, Dir: filepath.Join(o.Out, "training"), CheckpointEvery: o.CheckpointEvery, Progress: o.Progress,
+	})
+	if err != nil {
+		return nil, err
+	}
+	model := &align.Model{Description: describe(cache, recipe, result, o), Head: result.Head, NamesMean: cache.Manifest().Text.Mean}
+	if err := model.Save(o.Out, ""); err != nil {
+		return nil, err
+	}
+	return &Training{model, result}, nil
+}
+
+func describe(cache *feature.Cache, recipe align.Recipe, result *align.TrainResult, o TrainOptions) align.Description {
+	m := cache.Manifest()
+	reference := func(r feature.EncoderRecord) align.EncoderReference {
+		return align.EncoderReference{Family: r.Family, Name: r.Name, Hash: r.Hash, Width: r.Width, HubIDs: r.HubIDs, Template: r.Template, Probe: r.Probe}
+	}
+	d := align.Description{
+		Vision: reference(m.Vision), Text: reference(m.Text),
+		InputSize: m.Preprocessing.Size, Stride: m.Preprocessing.Stride, Layer: m.Preprocessing.Layer,
+		Data: align.Data{
+			Name: o.DataName, Hash: m.DataHash, Images: cache.Len(), Training: result.Training,
+			Validation: cache.Len() - result.Training, Licences: o.Licences,
+		},
+		Recipe: recipe, Scores: map[string]float64{"train loss": result.Last.Loss},
+	}
+	if v := result.Validation; v != nil {
+		d.Scores["validation loss"] = v.Loss
+		d.Scores["validation image-to-text recall at 1"] = v.ImageToText
+		d.Scores["validation text-to-image recall at 1"] = v.TextToImage
+	}
+	return d
+}
