@@ -90,24 +90,28 @@ func Segment(ctx context.Context, s Scores, o Options) (*Segmentation, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	// Bands are added in their order: the sums do not depend on who worked on what.
-	for l := range result.Stats {
+	result.summarise(sums, o)
+	return result, nil
+}
+
+// summarise adds the tallies of bands in their order, so that the sums do not depend on who worked on what.
+func (r *Segmentation) summarise(bands [][]tally, o Options) {
+	for l := range r.Stats {
 		var total tally
-		for _, t := range sums {
+		for _, t := range bands {
 			total.pixels += t[l].pixels
 			total.score += t[l].score
 			total.share += t[l].share
 		}
-		stat := Stat{Pixels: total.pixels, Share: float64(total.pixels) / float64(len(result.ID))}
-		if total.pixels > 0 && l < s.Labels {
+		stat := Stat{Pixels: total.pixels, Share: float64(total.pixels) / float64(len(r.ID))}
+		if total.pixels > 0 && l < len(r.Stats)-1 {
 			stat.MeanScore = total.score / float64(total.pixels)
 			if o.Confidence {
 				stat.Confidence = total.share / float64(total.pixels)
 			}
 		}
-		result.Stats[l] = stat
+		r.Stats[l] = stat
 	}
-	return result, nil
 }
 
 type tally struct {
