@@ -50,8 +50,11 @@ func Features() []string {
 }
 
 // Peak measures the floating-point operations per second of multiply-adds that
-// touch only registers, on workers goroutines at once: the limit of a product.
-func Peak(p Precision, workers int) float64 {
+// touch only registers, on all workers at once: the limit of a product.
+func Peak(p Precision) float64 { return PeakOf(p, Workers()) }
+
+// PeakOf is Peak on so many workers.
+func PeakOf(p Precision, workers int) float64 {
 	loop := active.peakF32
 	if p == BFloat16 && active.bf16 {
 		loop = active.peakBF16
