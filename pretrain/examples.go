@@ -22,29 +22,48 @@ type Scenes struct {
 	Options scene.Options
 	// First is the seed of the first scene.
 	First uint64
+	// Single is how many scenes at the start hold one object, named by its kind alone, and Easy how many after those hold
+	// two at most: words are learned sooner where few things can be meant.
+	Single, Easy uint64
 }
 
 // Len is 0: there is always another scene.
 func (s Scenes) Len() int { return 0 }
 
 // Name holds what the scenes follow from.
-func (s Scenes) Name() string { return fmt.Sprintf("scenes %+v from seed %d", s.Options, s.First) }
+func (s Scenes) Name() string {
+	return fmt.Sprintf("scenes %+v from seed %d, %d single and %d easy ones first", s.Options, s.First, s.Single, s.Easy)
+}
+
+func (s Scenes) scene(i uint64) *scene.Scene {
+	o := s.Options
+	switch {
+	case i < s.Single:
+		o.MinObjects, o.MaxObjects = 1, 1
+	case i < s.Single+s.Easy:
+		o.MinObjects, o.MaxObjects = 1, 2
+	}
+	return scene.New(o, s.First+i)
+}
 
 // Load draws a scene.
 func (s Scenes) Load(i uint64, size int, draw uint64) ([]uint8, string, error) {
-	picture := scene.New(s.Options, s.First+i)
-	language := scene.English
-	if draw%3 == 2 {
-		language = scene.Korean
-	}
-	return picture.Render(size, size).RGB, picture.Caption(language, draw/3), nil
+	picture := s.scene(i)
+	return picture.Render(size, size).RGB, s.caption(picture, i, draw), nil
 }
 
 // Caption writes a caption without drawing the scene.
 func (s Scenes) Caption(i, draw uint64) (string, error) {
+	return s.caption(s.scene(i), i, draw), nil
+}
+
+func (s Scenes) caption(picture *scene.Scene, i, draw uint64) string {
 	language := scene.English
 	if draw%3 == 2 {
 		language = scene.Korean
 	}
-	return scene.New(s.Options, s.First+i).Caption(language, draw/3), nil
+	if i < s.Single {
+		return picture.BareCaption(language, draw/3)
+	}
+	return picture.Caption(language, draw/3)
 }

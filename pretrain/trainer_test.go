@@ -267,3 +267,49 @@ func TestRecipeErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestRun trains from a source of photos, is interrupted, and ends with the files of an undisturbed run.
+func TestRun(t *testing.T) {
+	c := smallRecipe()
+	photos := func() *Photos {
+		p, err := LoadPhotos(t.Context(), scene.NewSource(scene.SourceOptions{Count: 20, Width: 30, Height: 26}), c.Vision.ImageSize)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Mirror = true
+		return p
+	}
+	whole, parts := t.TempDir(), t.TempDir()
+	if _, err := Run(t.Context(), RunOptions{Config: c, Examples: photos(), Out: whole}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := Run(ctx, RunOptions{Config: c, Examples: photos(), Out: parts, Progress: func(r Record) {
+		if r.Step == 3 {
+			cancel()
+		}
+	}})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("interrupted run ended with %v", err)
+	}
+	if _, err := Run(t.Context(), RunOptions{Config: c, Examples: photos(), Out: parts}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"model.safetensors", "vocab.json", "merges.txt", "config.json", "preprocessor_config.json"} {
+		a, errA := os.ReadFile(filepath.Join(whole, name))
+		b, errB := os.ReadFile(filepath.Join(parts, name))
+		if err := errors.Join(errA, errB); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(a, b) {
+			t.Errorf("%s differs after an interruption", name)
+		}
+	}
+	c.Seed++
+	if _, err := Run(t.Context(), RunOptions{Config: c, Examples: photos(), Out: parts}); err == nil {
+		t.Error("the checkpoint of another recipe is taken")
+	}
+	if _, err := LoadPhotos(t.Context(), scene.NewSource(scene.SourceOptions{}), 24); err == nil {
+		t.Error("an empty source is taken")
+	}
+}

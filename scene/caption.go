@@ -19,8 +19,23 @@ const (
 // others a part; half of them say nothing but kinds, the others mostly colours and patterns too; words are now and then
 // replaced by a synonym.
 func (s *Scene) Caption(language Language, number uint64) string {
-	w := &writer{random: rand.New(rand.NewPCG(s.seed, saltCaption+2*number+uint64(language))), language: language}
+	w := s.writer(language, number)
 	w.bare = w.chance(0.5)
+	return w.caption(s)
+}
+
+// BareCaption is Caption without colours and patterns.
+func (s *Scene) BareCaption(language Language, number uint64) string {
+	w := s.writer(language, number)
+	w.bare = true
+	return w.caption(s)
+}
+
+func (s *Scene) writer(language Language, number uint64) *writer {
+	return &writer{random: rand.New(rand.NewPCG(s.seed, saltCaption+2*number+uint64(language))), language: language}
+}
+
+func (w *writer) caption(s *Scene) string {
 	groups := s.groups()
 	w.random.Shuffle(len(groups), func(i, j int) { groups[i], groups[j] = groups[j], groups[i] })
 	if len(groups) > 1 && w.chance(0.3) {
