@@ -75,11 +75,19 @@ func (l *lockedWriter) String() string {
 	return l.text.String()
 }
 
+// start runs a service and checks at the end that nothing of it is left.
 func start(t testing.TB, change func(c *Config, e *colourEngine)) *fixture {
 	t.Helper()
 	// The engine's workers stay for good; they are started before anything is counted.
 	kernel.Parallel(2*runtime.GOMAXPROCS(0), func(int, int) {})
 	before := runtime.NumGoroutine()
+	t.Cleanup(func() { settle(t, before) })
+	return launch(t, change)
+}
+
+// launch runs a service until the test ends.
+func launch(t testing.TB, change func(c *Config, e *colourEngine)) *fixture {
+	t.Helper()
 	f := &fixture{t: t, engine: &colourEngine{name: "colours"}, log: new(lockedWriter), client: &http.Client{Transport: &http.Transport{}}}
 	config := Config{Models: []Engine{f.engine}, Log: slog.New(slog.NewTextHandler(f.log, nil)), StopDelay: time.Millisecond}
 	if change != nil {
@@ -104,7 +112,6 @@ func start(t testing.TB, change func(c *Config, e *colourEngine)) *fixture {
 			t.Error(err)
 		}
 		server.Close()
-		settle(t, before)
 	})
 	return f
 }
