@@ -1,0 +1,160 @@
+package render
+
+import (
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"io"
+	"math"
+	"sync"
+
+	"golang.org/x/image/font"
+	"golang.org/x/image/font/gofont/goregular"
+	"golang.org/x/image/font/opentype"
+	"golang.org/x/image/math/fixed"
+
+	"github.com/pacl/pacl/imaging"
+)
+
+// Entry is a line of an overlay's legend.
+type Entry struct {
+	Name  string
+	Color color.RGBA
+	Share float64 // of the area
+}
+
+// Overlay blends the colours of a mask over a photo of the same size. Ids from labels on are left as they are. Borders
+// between labels are drawn in full colour.
+func Overlay(photo *imaging.Image, mask *imaging.Mask, labels int, opacity float64) (*imaging.Image, error) {
+	if photo.Width != mask.Width || photo.Height != mask.Height {
+		return nil, fmt.Errorf("overlay: mask of %dx%d on a photo of %dx%d", mask.Width, mask.Height, photo.Width, photo.Height)
+	}
+	result := imaging.New(photo.Width, photo.Height)
+	alpha := int32(math.Round(256 * min(max(opacity, 0), 1)))
+	colors := make([]color.RGBA, labels)
+	for l := range colors {
+		colors[l] = Color(l)
+	}
+	for y := range photo.Height {
+		for x := range photo.Width {
+			i := y*photo.Width + x
+			p, dst := photo.Pix[3*i:3*i+3], result.Pix[3*i:3*i+3]
+			id := mask.ID[i]
+			if int(id) >= labels {
+				copy(dst, p)
+				continue
+			}
+			c, a := colors[id], alpha
+			if x+1 < photo.Width && mask.ID[i+1] != id || y+1 < photo.Height && mask.ID[i+photo.Width] != id {
+				a = min(alpha+100, 256)
+			}
+			for k, v := range [3]uint8{c.R, c.G, c.B} {
+				dst[k] = uint8((int32(p[k])*(256-a) + int32(v)*a) >> 8)
+			}
+		}
+	}
+	return result, nil
+}
+
+var loadFont = sync.OnceValues(func() (*opentype.Font, error) { return opentype.Parse(goregular.TTF) })
+
+func face(size float64) (font.Face, error) {
+	f, err := loadFont()
+	if err != nil {
+		return nil, err
+	}
+	return opentype.NewFace(f, &opentype.FaceOptions{Size: size, DPI: 72, Hinting: font.HintingFull})
+}
+
+// mostEntries bounds a legend; the rest is counted in a last line.
+const mostEntries = 24
+
+// WithLegend puts a legend under a picture: a swatch, a name and a share for each entry, in as many columns as fit.
+func WithLegend(im *imaging.Image, entries []Entry) (*imaging.Image, error) {
+	if len(entries) == 0 {
+		return im, nil
+	}
+	size := min(max(float64(im.Width)/34, 11), 28)
+	text, err := face(size)
+	if err != nil {
+		return nil, err
+	}
+	defer text.Close()
+	lines := make([]string, 0, len(entries))
+	more := 0
+	for i, e := range entries {
+		if i == mostEntries {
+			more = len(entries) - mostEntries
+			break
+		}
+		lines = append(lines, fmt.Sprintf("%s  %s", e.Name, percent(e.Share)))
+	}
+	if more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	height := int(math.Ceil(size * 1.55))
+	swatch, gap, margin := int(size*0.9), int(size*0.5), int(size*0.7)
+	column := 0
+	for i, line := range lines {
+		lines[i] = fit(text, line, im.Width-2*margin-swatch-gap)
+		column = max(column, font.MeasureString(text, lines[i]).Ceil())
+	}
+	column += swatch + gap + 2*margin
+	columns := min(max(1, (im.Width-margin)/column), len(lines))
+	rows := (len(lines) + columns - 1) / columns
+	canvas := image.NewRGBA(image.Rect(0, 0, im.Width, im.Height+rows*height+margin))
+	draw.Draw(canvas, canvas.Bounds(), image.NewUniform(color.RGBA{250, 250, 248, 255}), image.Point{}, draw.Src)
+	pen := font.Drawer{Dst: canvas, Src: image.NewUniform(color.RGBA{30, 30, 30, 255}), Face: text}
+	for i, line := range lines {
+		x, y := margin+i/rows*column, im.Height+margin/2+i%rows*height
+		if i < len(entries) && i < mostEntries {
+			top := y + (height-swatch)/2
+			draw.Draw(canvas, image.Rect(x, top, x+swatch, top+swatch), image.NewUniform(entries[i].Color), image.Point{}, draw.Src)
+		}
+		pen.Dot = fixed.P(x+swatch+gap, y+int(float64(height)*0.5+size*0.36))
+		pen.DrawString(line)
+	}
+	result := imaging.New(canvas.Rect.Dx(), canvas.Rect.Dy())
+	for i := range result.Width * result.Height {
+		copy(result.Pix[3*i:3*i+3], canvas.Pix[4*i:4*i+3])
+	}
+	copy(result.Pix, im.Pix)
+	return result, nil
+}
+
+func percent(share float64) string {
+	switch {
+	case share > 0 && share < 0.001:
+		return "<0.1 %"
+	case share < 0.1:
+		return fmt.Sprintf("%.1f %%", 100*share)
+	}
+	return fmt.Sprintf("%.0f %%", 100*share)
+}
+
+// fit cuts a line so that it is no wider than width.
+func fit(face font.Face, line string, width int) string {
+	if font.MeasureString(face, line).Ceil() <= width {
+		return line
+	}
+	runes := []rune(line)
+	for n := len(runes) - 1; n > 0; n-- {
+		if cut := string(runes[:n]) + "…"; font.MeasureString(face, cut).Ceil() <= width {
+			return cut
+		}
+	}
+	return ""
+}
+
+// EncodePNG writes a picture as a PNG.
+func EncodePNG(w io.Writer, im *imaging.Image) error {
+	rgba := image.NewRGBA(image.Rect(0, 0, im.Width, im.Height))
+	for i := range im.Width * im.Height {
+		copy(rgba.Pix[4*i:4*i+3], im.Pix[3*i:3*i+3])
+		rgba.Pix[4*i+3] = 255
+	}
+	encoder := png.Encoder{CompressionLevel: png.BestSpeed}
+	return encoder.Encode(w, rgba)
+}
