@@ -88,7 +88,7 @@ func forEachSlab(c, a Mat, transA bool, b Mat, transB bool, accumulate bool, p P
 	}
 	for k0 := 0; k0 < k; k0 += slab {
 		k1 := min(k, k0+slab)
-		left, right := a.Slice(0, a.Rows, 0, a.Cols), b
+		var left, right Mat
 		if transA {
 			left = a.Slice(k0, k1, 0, m)
 		} else {
@@ -106,20 +106,19 @@ func forEachSlab(c, a Mat, transA bool, b Mat, transB bool, accumulate bool, p P
 // product is one call of Linear, cut into jobs: blocks of rows times blocks of
 // panels. The cut depends on the shapes alone.
 type product struct {
-	dst, a       Mat
-	transA       bool
-	w            *Weight
-	alpha        float32
-	ep           Epilogue
-	m, k         int
-	blockRows    int // rows per job, a multiple of the tile's height
-	blockPanels  int // panels per job
-	rowBlocks    int
-	panelBlocks  int
-	run          func(worker, i int) // job, bound once
-	zero, one    [panelWidth]float32
-	nativePairs  bool // BFloat16 that the processor multiplies itself
-	chunk, inner int  // steps of k that the left block and a tile hold
+	dst, a      Mat
+	transA      bool
+	w           *Weight
+	alpha       float32
+	ep          Epilogue
+	m, k        int
+	blockRows   int // rows per job, a multiple of the tile's height
+	blockPanels int // panels per job
+	rowBlocks   int
+	panelBlocks int
+	run         func(worker, i int) // job, bound once
+	zero, one   [panelWidth]float32
+	nativePairs bool // BFloat16 that the processor multiplies itself
 }
 
 var idleProducts struct {
@@ -383,15 +382,21 @@ func (ws *Workspace) left(a Mat, trans bool, row, rows, k0, k int, p Precision, 
 	if pairs && a.H != nil && k%2 == 0 && goodStride(a.Stride*2) {
 		return leftBlock{address(&a.H[at]), uintptr(a.Stride) * 2, 4}
 	}
-	stride := steps + 16 - steps%16
-	if stride/16%2 == 0 {
-		stride += 16 // an odd number of cache lines
-	}
-	packed := grow(&ws.packedA, rows*stride)
+	return ws.packLeft(a, row, rows, k0, k, p, pairs)
+}
+
+// packLeft copies rows side by side, an odd number of cache lines each.
+func (ws *Workspace) packLeft(a Mat, row, rows, k0, k int, p Precision, pairs bool) leftBlock {
 	to := Float32
 	if pairs {
 		to = BFloat16
 	}
+	steps := (k + to.lanes() - 1) / to.lanes()
+	stride := steps + 16 - steps%16
+	if stride/16%2 == 0 {
+		stride += 16
+	}
+	packed := grow(&ws.packedA, rows*stride)
 	for i := range rows {
 		dst := packed[i*stride : i*stride+steps]
 		ws.convertRow(dst, a, row+i, k0, k, to)

@@ -226,9 +226,6 @@ func activateGo(dst, x []float32, act Activation) {
 	}
 }
 
-// peakSink keeps the compiler from dropping the loop whose speed is measured.
-var peakSink float32
-
 func peakF32Go(steps int) int {
 	var s [8]float32
 	for i := 0; i < steps; i++ {
@@ -236,8 +233,8 @@ func peakF32Go(steps int) int {
 			s[j] += s[j] * 0.5
 		}
 	}
-	for _, v := range s {
-		peakSink += v
+	if s[0] != 0 { // never: it keeps the compiler from dropping the loop
+		return 0
 	}
 	return steps * 2 * len(s)
 }
