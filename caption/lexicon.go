@@ -130,10 +130,6 @@ const (
 	wordsNotPlural = `bus grass dress glass tennis gas chess cross class mattress canvas circus octopus cactus lens harness boss moss
 		mess princess waitress actress walrus christmas canvas fitness wilderness business campus compass address
 		headdress lotus hummus asparagus citrus abs dais pelvis iris`
-
-	// wordsPlain are nouns that endings or verbs would make something else.
-	wordsPlain = `snow water grass ball board park ski field street house play-doh playground box duck fish light plant store top bike kayak canoe paddle
-		bicycle face hand head line back hose stage match train fence wheel land view pose stick tie swing slide`
 )
 
 func wordSet(lists ...string) map[string]bool {
@@ -167,7 +163,7 @@ var (
 	verbThird     = inflect(thirdPerson)
 	verbIng       = inflect(ingForm)
 	verbPast      = pastForms()
-	quantityWords = wordSet("lot lots plenty number couple variety")
+	quantityWords = wordSet("lot lots plenty number variety")
 )
 
 func inflect(form func(string) string) map[string]bool {

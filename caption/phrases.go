@@ -428,7 +428,7 @@ func buildPhrase(words []taggedWord, noun int) Phrase {
 			nouns = append(nouns, w.text)
 		}
 	}
-	if len(nouns) == 1 && quantityWords[nouns[0]] && len(all) == 1 && nouns[0] != "couple" {
+	if len(nouns) == 1 && quantityWords[nouns[0]] && len(all) == 1 {
 		return Phrase{}
 	}
 	return Phrase{strings.Join(all, " "), strings.Join(nouns, " ")}
