@@ -4,6 +4,7 @@ import "github.com/alecthomas/kong"
 
 // commands are all commands, in the order of the help text.
 type commands struct {
+	Segment  segmentCommand  `cmd:"" help:"Segment photos by words."`
 	Features featuresCommand `cmd:"" help:"Run the frozen encoders over captioned images once."`
 	Train    trainCommand    `cmd:"" help:"Train a head on captioned images."`
 	Eval     evalCommand     `cmd:"" help:"Measure a model as the paper does."`

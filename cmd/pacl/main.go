@@ -19,10 +19,14 @@ import (
 
 const description = `Open-vocabulary segmentation by Patch Aligned Contrastive Learning.
 
-Try it with no model and no network:    pacl demo
-Segment photos by words:                pacl segment --labels "cat, dog|puppy, person" photo.jpg
-Train a head on captioned images:       pacl train --captions captions.tsv --vision DIR --text DIR --out head
-Measure it:                             pacl eval voc20 --model head --data VOC2012
+Segment photos by words:
+
+    pacl segment --labels "cat, dog|puppy, person" photo.jpg
+
+Train a head on captioned images, and measure it:
+
+    pacl train --captions captions.tsv --vision DIR --text DIR --out head
+    pacl eval voc20 --model head --data VOC2012
 
 A model or an encoder is named by a directory, by a hub id (org/name), or by a name found in the directories of PACL_MODELS.`
 

@@ -34,6 +34,9 @@ func (s *session) printJSON(v any) error {
 	return encoder.Encode(v)
 }
 
+// printLine writes one object on one line of standard output.
+func (s *session) printLine(v any) error { return json.NewEncoder(s.stdout).Encode(v) }
+
 // progress returns a function that shows a line of progress: rewritten in place on a terminal, every ten seconds elsewhere.
 func (s *session) progress() (show func(line string, done bool)) {
 	if s.quiet {

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/pacl/pacl"
+	"github.com/pacl/pacl/imaging"
+)
+
+type segmentCommand struct {
+	Photos []string `arg:"" name:"photo" help:"Photos: files, folders or patterns."`
+	Labels string   `short:"l" required:"" placeholder:"WORDS" help:"Labels: \"cat, dog|puppy, person\", or a cls_*.txt file with one label a line and synonyms separated by comma and space."`
+	Out    string   `short:"o" default:"segments" placeholder:"DIR" help:"Folder for masks, overlays and JSON. Default: ${default}."`
+	modelFlags
+	imageFlags
+	Templates  string  `placeholder:"NAME" help:"Prompts: none, pacl7, clip80 or a sentence with {} in it. Default: the model's."`
+	Background float64 `placeholder:"SHARE" help:"A pixel whose best label has less of the softmax (0 to 1) belongs to no label."`
+	Heatmaps   bool    `help:"Write where each label is, as pictures."`
+	Opacity    float64 `default:"0.55" help:"Opacity of the colours in overlays."`
+	Overwrite  bool    `help:"Do photos again that are done."`
+	JSON       bool    `name:"json" help:"Print the summaries as JSON lines on standard output."`
+}
+
+func (c *segmentCommand) Run(s *session) error {
+	labels, err := readLabels(c.Labels)
+	if err != nil {
+		return err
+	}
+	photos, err := pacl.FindPhotos(c.Photos)
+	if err != nil {
+		return err
+	}
+	if len(photos) == 1 {
+		// A photo that cannot be read is told before the model is loaded.
+		if _, err := imaging.ReadFile(photos[0].Path, imaging.Limits{}); err != nil {
+			return err
+		}
+	}
+	model, err := c.modelFlags.open(s)
+	if err != nil {
+		return err
+	}
+	vocabulary, err := model.Vocabulary(s, labels, pacl.VocabularyOptions{Templates: c.Templates})
+	if err != nil {
+		return err
+	}
+	show := s.progress()
+	started, done, skipped := time.Now(), 0, 0
+	err = model.SegmentFiles(s, photos, vocabulary, pacl.FileOptions{
+		Out: c.Out, Image: c.imageFlags.options(), Segment: pacl.SegmentOptions{Background: c.Background},
+		Heatmaps: c.Heatmaps, Opacity: c.Opacity, Overwrite: c.Overwrite,
+		Done: func(r pacl.FileResult) {
+			done++
+			switch {
+			case r.Err != nil:
+				fmt.Fprintf(s.stderr, "pacl segment: %s\n", oneLine(r.Err))
+			case r.Skipped:
+				skipped++
+			case c.JSON:
+				// A failing standard output is nothing that the next photo could mend.
+				_ = s.printLine(r.Summary)
+			case len(photos) <= 20:
+				s.logf("%s: %s", r.Photo.Path, shares(r.Summary))
+			}
+			if len(photos) > 20 {
+				show(fmt.Sprintf("%d of %d photos, %.1f a second", done, len(photos), float64(done)/time.Since(started).Seconds()), done == len(photos))
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if skipped > 0 {
+		s.logf("%d of %d photos were done before (--overwrite does them again)", skipped, len(photos))
+	}
+	s.logf("masks, overlays and JSON are in %s", c.Out)
+	return nil
+}
+
+// readLabels reads labels from a file where the words name one.
+func readLabels(words string) ([]pacl.Label, error) {
+	if strings.HasSuffix(words, ".txt") || !strings.ContainsAny(words, ",|") {
+		if info, err := os.Stat(words); err == nil && info.Mode().IsRegular() {
+			return pacl.LoadLabels(words)
+		} else if strings.HasSuffix(words, ".txt") {
+			return nil, fmt.Errorf("labels: %w", err)
+		}
+	}
+	return pacl.ParseLabels(words)
+}
+
+// shares is a line about what was found, the largest first.
+func shares(f *pacl.FileSummary) string {
+	const most = 6
+	var parts []string
+	for _, l := range f.Largest(most) {
+		parts = append(parts, fmt.Sprintf("%s %.1f %%", l.Name, 100*l.Share))
+	}
+	return strings.Join(parts, ", ")
+}
