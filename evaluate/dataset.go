@@ -325,3 +325,6 @@ func checkFiles(items []Item) error {
 	}
 	return nil
 }
+
+// Where says where the data set is published.
+func (d *Dataset) Where() string { return d.published.where }

@@ -208,3 +208,31 @@ func TestParseRefuses(t *testing.T) {
 		t.Errorf("the least file: %+v, %v", e, err)
 	}
 }
+
+func TestCommittedExperiments(t *testing.T) {
+	for file, cells := range map[string]int{"paper.toml": 7*6*4 + 2*2 + 12*2 + 1, "mini.toml": 10*3 + 10 + 10*2 + 4*10} {
+		e, err := Load(filepath.Join("..", "..", "experiments", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(e.Cells()); got != cells {
+			t.Errorf("%s has %d cells, expected %d", file, got, cells)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(experimentsFile))
+	f.Add([]byte("[[model]]\nname='a'\n[[dataset]]\nname='b'\nexperiment='mosaic'\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e, err := Parse(data)
+		if err != nil {
+			return
+		}
+		for _, c := range e.Cells() {
+			if c.id() == "" || c.Dataset.Experiment == "" || c.Method == "" && len(e.Methods) == 0 {
+				t.Errorf("cell %+v", c)
+			}
+		}
+	})
+}
