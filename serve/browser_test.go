@@ -74,9 +74,24 @@ func on(t *testing.T, ctx context.Context, steps ...chromedp.Action) {
 	}
 }
 
-// until waits for a condition in the page.
+// until waits for a condition in the page, across the moments in which one page makes room for another.
 func until(condition string) chromedp.Action {
-	return chromedp.Poll(condition, nil, chromedp.WithPollingTimeout(20*time.Second))
+	return chromedp.ActionFunc(func(ctx context.Context) error {
+		deadline := time.Now().Add(20 * time.Second)
+		for {
+			var holds bool
+			err := chromedp.Evaluate("Boolean("+condition+")", &holds).Do(ctx)
+			switch {
+			case err == nil && holds:
+				return nil
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case time.Now().After(deadline):
+				return fmt.Errorf("%s did not become true: %v", condition, err)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
 }
 
 func screenshot(t *testing.T, ctx context.Context, name string) {

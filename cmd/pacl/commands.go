@@ -8,6 +8,7 @@ type commands struct {
 	Features featuresCommand `cmd:"" help:"Run the frozen encoders over captioned images once."`
 	Train    trainCommand    `cmd:"" help:"Train a head on captioned images."`
 	Eval     evalCommand     `cmd:"" help:"Measure a model as the paper does."`
+	Serve    serveCommand    `cmd:"" help:"Serve models over HTTP, with a page for people."`
 	Info     infoCommand     `cmd:"" help:"Say what a directory is and what it is good for."`
 
 	Quiet   bool             `short:"q" help:"Print results and errors only."`

@@ -1,0 +1,64 @@
+package pacl
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pacl/pacl/imaging"
+)
+
+// EncodeBatch is Encode for several photos: those whose inputs have the same size, and that are looked at whole, go
+// through the encoder together. The results are in the order of the photos and do not depend on their company.
+func (m *Model) EncodeBatch(ctx context.Context, photos []*imaging.Image, o ImageOptions) ([]*Encoded, error) {
+	type inputSize struct{ width, height int }
+	together := make(map[inputSize][]int)
+	results := make([]*Encoded, len(photos))
+	for i, photo := range photos {
+		plan, err := m.plan(photo, o)
+		if err != nil {
+			return nil, err
+		}
+		if len(plan.Windows) == 1 {
+			size := inputSize{plan.InputW, plan.InputH}
+			together[size] = append(together[size], i)
+			continue
+		}
+		if results[i], err = m.Encode(ctx, photo, o); err != nil {
+			return nil, err
+		}
+	}
+	for size, members := range together {
+		if err := m.encodeTogether(ctx, photos, members, size.width, size.height, o, results); err != nil {
+			return nil, err
+		}
+	}
+	return results, nil
+}
+
+// encodeTogether encodes those photos whose places are given, all of which become inputs of width x height.
+func (m *Model) encodeTogether(ctx context.Context, photos []*imaging.Image, members []int, width, height int, o ImageOptions,
+	results []*Encoded) error {
+	var pixels []float32 // [members, 3, height, width]
+	stride := 0
+	for _, i := range members {
+		plan, err := m.plan(photos[i], o)
+		if err != nil {
+			return err
+		}
+		stride = plan.Stride
+		results[i] = &Encoded{Geometry: plan.Geometry}
+		pixels = append(pixels, m.vision.Pixels(imaging.Resize(photos[i], width, height, m.vision.Info().Resample))...)
+	}
+	patches, err := m.patches(ctx, pixels, len(members), height, width, stride)
+	if err != nil {
+		return fmt.Errorf("%d photos together: %w", len(members), err)
+	}
+	each := len(patches) / len(members)
+	for n, i := range members {
+		e := results[i]
+		e.Width = each / e.Geometry.Cells()
+		// A copy, so that one photo that is kept does not keep its whole batch.
+		e.Patches = append([]float32(nil), patches[n*each:(n+1)*each]...)
+	}
+	return nil
+}
