@@ -7,7 +7,7 @@ pattern=${2:-./...}
 for package in $(go list "$pattern"); do
   for target in $(go test -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
     printf '%s %s\n' "$package" "$target"
-    go test -run '^$' -fuzz "^$target\$" -fuzztime "$duration" "$package" >/tmp/pacl-fuzz.log 2>&1 ||
+    go test -run '^$' -fuzz "^$target\$" -fuzztime "$duration" -fuzzminimizetime 20x "$package" >/tmp/pacl-fuzz.log 2>&1 ||
       { cat /tmp/pacl-fuzz.log; exit 1; }
   done
 done

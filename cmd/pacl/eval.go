@@ -12,13 +12,13 @@ import (
 )
 
 type evalCommand struct {
-	Voc20      segmentationCommand `cmd:"" help:"PASCAL VOC 2012, 20 classes."`
-	Voc21      segmentationCommand `cmd:"" help:"PASCAL VOC 2012 with the background as a competing label."`
-	Context59  segmentationCommand `cmd:"" help:"PASCAL Context, 59 classes."`
-	Context60  segmentationCommand `cmd:"" help:"PASCAL Context with the background."`
+	Voc20      segmentationCommand `cmd:"" name:"voc20" help:"PASCAL VOC 2012, 20 classes."`
+	Voc21      segmentationCommand `cmd:"" name:"voc21" help:"PASCAL VOC 2012 with the background as a competing label."`
+	Context59  segmentationCommand `cmd:"" name:"context59" help:"PASCAL Context, 59 classes."`
+	Context60  segmentationCommand `cmd:"" name:"context60" help:"PASCAL Context with the background."`
 	CocoStuff  segmentationCommand `cmd:"" name:"coco-stuff" help:"COCO-Stuff, 171 classes."`
 	CocoObject segmentationCommand `cmd:"" name:"coco-object" help:"COCO's 80 things with the background."`
-	Ade20k     segmentationCommand `cmd:"" name:"ade20k" help:"ADE20K, 150 classes."`
+	Ade20k     segmentationCommand `cmd:"" name:"ade20k" name:"ade20k" help:"ADE20K, 150 classes."`
 	Cityscapes segmentationCommand `cmd:"" help:"Cityscapes, 19 classes."`
 	Folder     segmentationCommand `cmd:"" help:"Your own: images/, masks/ and classes.txt."`
 	Mosaic     mosaicCommand       `cmd:"" help:"Mosaics of captioned photos: a signal without masks."`
