@@ -55,9 +55,8 @@ func newIDTable(expected string) idTable {
 
 // publication says what was published: how many photos and where.
 type publication struct {
-	photos  int
-	where   string
-	classes int
+	photos int
+	where  string
 }
 
 // OpenOptions say which part of a data set is meant.

@@ -122,7 +122,7 @@ func TestProtocolReadsBack(t *testing.T) {
 			Dataset:    rapid.SampledFrom([]string{"VOC20", "Context59", "COCO-Stuff171"}).Draw(t, "dataset"),
 			N:          rapid.IntRange(1, 5000).Draw(t, "n"),
 			Stride:     rapid.IntRange(1, 32).Draw(t, "stride"),
-			Templates:  rapid.SampledFrom([]string{"none", "7", "80", "table"}).Draw(t, "templates"),
+			Templates:  rapid.SampledFrom([]string{"none", "7", "table", "a photo of a {}.", "\"{}\" \\ x=y"}).Draw(t, "templates"),
 			Synonyms:   rapid.Bool().Draw(t, "synonyms"),
 			Background: rapid.SampledFrom([]string{"ignored", "class"}).Draw(t, "background"),
 			Threshold:  rapid.SampledFrom([]float64{0, 0.25, 1.0 / 3}).Draw(t, "threshold"),
@@ -140,14 +140,14 @@ func TestProtocolReadsBack(t *testing.T) {
 			p.Known, p.Names = rapid.IntRange(0, 20).Draw(t, "known"), 20
 		}
 		if rapid.Bool().Draw(t, "more") {
-			p.More = map[string]string{"split": "train", "seed": "7"}
+			p.More = map[string]string{"split": "my list", "seed": "7"}
 		}
 		back, err := ParseProtocol(p.String())
 		if err != nil || back.String() != p.String() || fmt.Sprint(back) != fmt.Sprint(p) {
 			t.Fatalf("%q became %q (%v)", p.String(), back.String(), err)
 		}
 	})
-	for _, bad := range []string{"", "n=3", "VOC20 n", "VOC20 n=0", "VOC20 n=1 n=2", "VOC20 size=ax3", "VOC20 synonyms=maybe", "VOC20 threshold=2", "VOC20 names=3", "VOC20 window=a/2"} {
+	for _, bad := range []string{"", "n=3", "VOC20 n", "VOC20 n=0", "VOC20 n=1 n=2", "VOC20 size=ax3", "VOC20 synonyms=maybe", "VOC20 threshold=2", "VOC20 names=3", "VOC20 window=a/2", `VOC20 templates="a`, `VOC20 templates="a"b`, "VOC20 names=4/3", "VOC20 a b=c"} {
 		if _, err := ParseProtocol(bad); err == nil {
 			t.Errorf("%q: no error", bad)
 		}
@@ -157,6 +157,8 @@ func TestProtocolReadsBack(t *testing.T) {
 func FuzzParseProtocol(f *testing.F) {
 	f.Add("VOC20 n=100 size=448 short stride=16 window=whole templates=7 synonyms=off background=ignored")
 	f.Add("mosaic n=2 size=4x3 window=3/2 names=1/2 threshold=0.5 tiles=2x2")
+	f.Add(`VOC20 templates="a photo of a {}" x="\n"`)
+	f.Add("0")
 	f.Fuzz(func(t *testing.T, line string) {
 		p, err := ParseProtocol(line)
 		if err != nil {

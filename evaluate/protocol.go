@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/pacl/pacl/readout"
 )
@@ -40,7 +42,10 @@ type Protocol struct {
 // String prints the protocol on one line.
 func (p Protocol) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s n=%d", p.Dataset, p.N)
+	b.WriteString(p.Dataset)
+	if p.N > 0 {
+		fmt.Fprintf(&b, " n=%d", p.N)
+	}
 	if p.Size != (readout.InputSize{}) {
 		fmt.Fprintf(&b, " size=%v", p.Size)
 	}
@@ -56,7 +61,7 @@ func (p Protocol) String() string {
 		b.WriteString(" window=whole")
 	}
 	if p.Templates != "" {
-		fmt.Fprintf(&b, " templates=%s", p.Templates)
+		fmt.Fprintf(&b, " templates=%s", quoted(p.Templates))
 	}
 	if p.Synonyms {
 		b.WriteString(" synonyms=on")
@@ -64,7 +69,7 @@ func (p Protocol) String() string {
 		b.WriteString(" synonyms=off")
 	}
 	if p.Background != "" {
-		fmt.Fprintf(&b, " background=%s", p.Background)
+		fmt.Fprintf(&b, " background=%s", quoted(p.Background))
 	}
 	if p.Threshold > 0 {
 		fmt.Fprintf(&b, " threshold=%s", strconv.FormatFloat(p.Threshold, 'g', -1, 64))
@@ -73,25 +78,75 @@ func (p Protocol) String() string {
 		fmt.Fprintf(&b, " names=%d/%d", p.Known, p.Names)
 	}
 	if p.Refine != "" {
-		fmt.Fprintf(&b, " refine=%s", p.Refine)
+		fmt.Fprintf(&b, " refine=%s", quoted(p.Refine))
 	}
 	for _, key := range slices.Sorted(maps.Keys(p.More)) {
-		fmt.Fprintf(&b, " %s=%s", key, p.More[key])
+		fmt.Fprintf(&b, " %s=%s", key, quoted(p.More[key]))
 	}
 	return b.String()
 }
 
+// quoted puts quotes around a value that would not be one word without them.
+func quoted(value string) string {
+	odd := func(r rune) bool { return r == '"' || r == '\\' || unicode.IsSpace(r) || !unicode.IsPrint(r) }
+	if value == "" || strings.ContainsFunc(value, odd) || !utf8.ValidString(value) {
+		return strconv.Quote(value)
+	}
+	return value
+}
+
+// splitProtocol cuts a line at spaces outside of quotes and takes the quotes of values off.
+func splitProtocol(line string) ([]string, error) {
+	var fields []string
+	for line = strings.TrimSpace(line); line != ""; line = strings.TrimSpace(line) {
+		end := strings.IndexFunc(line, unicode.IsSpace)
+		if end < 0 {
+			end = len(line)
+		}
+		key, value, _ := strings.Cut(line[:end], "=")
+		if strings.HasPrefix(value, `"`) {
+			whole, err := strconv.QuotedPrefix(line[len(key)+1:])
+			if err != nil {
+				return nil, fmt.Errorf("%s has no closing quote", key)
+			}
+			text, err := strconv.Unquote(whole)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", key, err)
+			}
+			fields = append(fields, key+"="+text)
+			line = line[len(key)+1+len(whole):]
+			if line != "" && !unicode.IsSpace(rune(line[0])) {
+				return nil, fmt.Errorf("%s: found %q behind the closing quote", key, line)
+			}
+			continue
+		}
+		fields = append(fields, line[:end])
+		line = line[end:]
+	}
+	return fields, nil
+}
+
+// validKey tells what may stand before "=".
+func validKey(key string) bool {
+	return key != "" && !strings.ContainsFunc(key, func(r rune) bool {
+		return r != '-' && r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9')
+	})
+}
+
 // ParseProtocol reads the line that String printed.
 func ParseProtocol(line string) (Protocol, error) {
-	fields := strings.Fields(line)
-	if len(fields) == 0 || strings.Contains(fields[0], "=") {
+	fields, err := splitProtocol(line)
+	if err != nil {
+		return Protocol{}, fmt.Errorf("protocol %q: %w", line, err)
+	}
+	if len(fields) == 0 || !validKey(fields[0]) {
 		return Protocol{}, fmt.Errorf("protocol %q: expected it to begin with the name of a data set", line)
 	}
 	p := Protocol{Dataset: fields[0]}
 	seen := map[string]bool{}
 	for i := 1; i < len(fields); i++ {
 		key, value, ok := strings.Cut(fields[i], "=")
-		if !ok || key == "" || value == "" {
+		if !ok || !validKey(key) {
 			return Protocol{}, fmt.Errorf("protocol %q: found %q, expected key=value", line, fields[i])
 		}
 		if seen[key] {
@@ -147,6 +202,9 @@ func (p *Protocol) set(key, value string) (err error) {
 		}
 		if p.Known, err = strconv.Atoi(known); err == nil {
 			p.Names, err = natural(names)
+		}
+		if err == nil && (p.Known < 0 || p.Known > p.Names) {
+			return fmt.Errorf("expected known/all")
 		}
 	case "refine":
 		p.Refine = value
