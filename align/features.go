@@ -108,12 +108,24 @@ func (s *slab) shape(rows, features, width int, p kernel.Precision) {
 
 // matrix shapes one of two buffers, whichever the precision asks for.
 func matrix(half *[]uint16, full *[]float32, rows, cols int, p kernel.Precision) kernel.Mat {
+	stride := spreadStride(cols, elementSize(p))
 	if p == kernel.BFloat16 {
-		*half = resize(*half, rows*cols)
-		return kernel.FromBFloat16(*half, rows, cols)
+		*half = resize(*half, rows*stride)
+		return kernel.Mat{Rows: rows, Cols: cols, Stride: stride, H: *half}
 	}
-	*full = resize(*full, rows*cols)
-	return kernel.FromFloat32(*full, rows, cols)
+	*full = resize(*full, rows*stride)
+	return kernel.Mat{Rows: rows, Cols: cols, Stride: stride, F: *full}
+}
+
+// spreadStride returns a stride for rows of so many numbers that keeps neighbouring rows out of the same cache sets,
+// which repeat every 4096 bytes: the engine multiplies such rows where they are and copies others first.
+func spreadStride(cols, size int) int {
+	const apart = 192 // bytes
+	for stride := cols; ; stride += 32 / size {
+		if rest := stride * size % 1024; cols*size < apart || rest >= apart && rest <= 1024-apart {
+			return stride
+		}
+	}
 }
 
 // groupScratch is what one group works with and what it sums up over the slabs.
@@ -229,12 +241,27 @@ func maskFloat32(gradient, rectified []float32) {
 	}
 }
 
-// maskBF16 is the same without a branch: half of the units are closed, in no order that a processor could foresee.
+// maskBF16 is the same, four numbers at once and without a branch: half of the units are closed, in no order that a
+// processor could foresee.
 func maskBF16(gradient, rectified []uint16) {
 	gradient = gradient[:len(rectified)]
-	for i, h := range rectified {
-		open := uint16(-int32(h&0x7fff) >> 31)
-		gradient[i] &= open
+	i := 0
+	for ; i+4 <= len(rectified); i += 4 {
+		h := (*[4]uint16)(rectified[i:])
+		g := (*[4]uint16)(gradient[i:])
+		four := uint64(h[0]) | uint64(h[1])<<16 | uint64(h[2])<<32 | uint64(h[3])<<48
+		const magnitude, top = 0x7fff7fff7fff7fff, 0x8000800080008000
+		// A lane's top bit ends up set where its magnitude is not zero; times 0xffff it fills the lane.
+		open := ((four&magnitude + magnitude) & top >> 15) * 0xffff
+		g[0] &= uint16(open)
+		g[1] &= uint16(open >> 16)
+		g[2] &= uint16(open >> 32)
+		g[3] &= uint16(open >> 48)
+	}
+	for ; i < len(rectified); i++ {
+		if rectified[i]&0x7fff == 0 {
+			gradient[i] = 0
+		}
 	}
 }
 
