@@ -91,16 +91,31 @@ func (g Geometry) columns() axis {
 	return newAxis(g.ImageW, g.GridW, g.InputW, g.Patch, g.Stride)
 }
 
-// runs cuts an axis where the cell changes and where the grid begins and ends: pixels runs[k]..runs[k+1] lie between
-// the same two cells at even distances. No run is longer than limit.
+// runs cuts an axis where the cell changes, where the grid begins and ends and around pixels that lie on a centre: pixels
+// runs[k]..runs[k+1] lie between the same two cells at even distances, or on one. No run is longer than limit.
 func (a axis) runs(limit int) []int {
 	runs := []int{0}
 	for p := 1; p < len(a.cell); p++ {
-		if a.cell[p] != a.cell[p-1] || a.outside[p] != a.outside[p-1] || p-runs[len(runs)-1] >= limit {
+		on := a.fraction[p] == 0 || a.fraction[p] == 1
+		wasOn := a.fraction[p-1] == 0 || a.fraction[p-1] == 1
+		if a.cell[p] != a.cell[p-1] || a.outside[p] != a.outside[p-1] || on != wasOn || on && a.fraction[p] != a.fraction[p-1] || p-runs[len(runs)-1] >= limit {
 			runs = append(runs, p)
 		}
 	}
 	return append(runs, len(a.cell))
+}
+
+// cells returns the cells on both sides of a run of pixels, which are one where the run does not leave it.
+func (a axis) cells(p0, p1 int) (before, after int) {
+	before = int(a.cell[p0])
+	after = before + a.next
+	switch first, last := a.fraction[p0], a.fraction[p1-1]; {
+	case first == 0 && last == 0:
+		after = before
+	case first == 1 && last == 1:
+		before = after
+	}
+	return before, after
 }
 
 // spread is the fraction of the first pixel of a run, and what is added from each pixel to the next.

@@ -55,12 +55,12 @@ func upsampleRow(dst, plane []float32, step, gridW, y int, rows, columns axis, l
 	bottom := plane[(int(rows.cell[y])+rows.next)*gridW*step:]
 	f := rows.fraction[y]
 	for c := range line {
-		t := top[c*step]
-		line[c] = t + (bottom[c*step]-t)*f
+		line[c] = top[c*step]*(1-f) + bottom[c*step]*f
 	}
 	for x := range dst {
 		c := columns.cell[x]
 		l := line[c]
-		dst[x] = l + (line[int(c)+columns.next]-l)*columns.fraction[x]
+		f := columns.fraction[x]
+		dst[x] = l*(1-f) + line[int(c)+columns.next]*f
 	}
 }

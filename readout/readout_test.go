@@ -178,12 +178,42 @@ func TestSegmentDoesNotDependOnWorkers(t *testing.T) {
 func TestSegmentNaN(t *testing.T) {
 	nan := float32(math.NaN())
 	s := Scores{Geometry: UnitGeometry(1, 3, 1, 3), Labels: 2, Data: []float32{nan, -0.5, nan, nan, 0.3, float32(math.Inf(1))}}
-	got, err := Segment(context.Background(), s, Options{LogitScale: 10, Background: 0.1})
+	for _, o := range []Options{{}, {LogitScale: 10, Background: 0.1}} {
+		got, err := Segment(context.Background(), s, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := []uint16{1, 2, 0}; !slices.Equal(got.ID, want) || got.Stats[2].Pixels != 1 {
+			t.Errorf("labels %v, expected %v: NaN and infinity never win", got.ID, want)
+		}
+	}
+	// A label that is NaN everywhere changes nothing for the others.
+	r := rand.New(rand.NewPCG(6, 6))
+	g, _ := NewGeometry(64, 64, 90, 70, 16, 8)
+	known := randomScores(r, g, 5)
+	both := Scores{Geometry: g, Labels: 6}
+	for cell := range g.Cells() {
+		both.Data = append(append(both.Data, known.Data[cell*5:cell*5+5]...), nan)
+	}
+	o := Options{LogitScale: 20, Background: 0.4, Confidence: true}
+	want, err := Segment(context.Background(), known, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []uint16{1, 2, 1}; !slices.Equal(got.ID, want) {
-		t.Errorf("labels %v, expected %v: NaN never wins", got.ID, want)
+	got, err := Segment(context.Background(), both, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, id := range want.ID {
+		if id == 5 {
+			id = 6
+		}
+		if got.ID[i] != id {
+			t.Fatalf("pixel %d: label %d, expected %d", i, got.ID[i], id)
+		}
+	}
+	if !slices.Equal(got.Stats[:5], want.Stats[:5]) {
+		t.Errorf("stats %v, expected %v", got.Stats, want.Stats)
 	}
 }
 

@@ -14,8 +14,8 @@ type Scores struct {
 	Data   []float32 // [GridH, GridW, Labels]
 }
 
-// lowest stands for NaN and minus infinity, -lowest for infinity: numbers that interpolation can still handle. A
-// pixel at which no label is above floor has no label.
+// Scores from floor to -floor are numbers; where a mean is taken over cells that are none, lowest stands for NaN and
+// minus infinity, -lowest for infinity.
 const (
 	lowest = -1e30
 	floor  = -1e20

@@ -40,8 +40,9 @@ type Segmentation struct {
 // bandRows bounds the rows that one band of work has.
 const bandRows = 32
 
-// Segment gives each pixel the label with the best up-sampled score; of equal ones the first wins. NaN never wins: a
-// pixel at which all labels are NaN belongs to the background.
+// Segment gives each pixel the label with the best up-sampled score; of equal ones the first wins. A label whose score
+// is NaN or infinite at one of the cells that a pixel is interpolated from cannot win there; a pixel without any label
+// belongs to the background.
 func Segment(ctx context.Context, s Scores, o Options) (*Segmentation, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
@@ -53,7 +54,6 @@ func Segment(ctx context.Context, s Scores, o Options) (*Segmentation, error) {
 	if needShare && !(o.LogitScale > 0 && o.LogitScale <= 1e6) {
 		return nil, fmt.Errorf("read-out: logit scale %v, expected above 0 and at most 1e6", o.LogitScale)
 	}
-	s.Data = finite(s.Data)
 	result := &Segmentation{
 		Width: s.ImageW, Height: s.ImageH,
 		ID:    make([]uint16, s.ImageH*s.ImageW),
@@ -156,21 +156,24 @@ const slack = 1e-5
 // block labels the pixels of rows y0..y1 and columns x0..x1, all of which lie between the same four cells.
 func (b *band) block(y0, y1, x0, x1 int) {
 	labels := b.Labels
-	r, c := int(b.rows.cell[y0]), int(b.columns.cell[x0])
+	top, bottom := b.rows.cells(y0, y1)
+	first, last := b.columns.cells(x0, x1)
 	at := func(row, column int) []float32 {
 		cell := row*b.GridW + column
 		return b.Data[cell*labels : (cell+1)*labels]
 	}
-	topLeft, topRight := at(r, c), at(r, c+b.columns.next)
-	bottomLeft, bottomRight := at(r+b.rows.next, c), at(r+b.rows.next, c+b.columns.next)
+	topLeft, topRight := at(top, first), at(top, last)
+	bottomLeft, bottomRight := at(bottom, first), at(bottom, last)
 
 	// A label whose best corner is below the worst corner of another cannot win between them.
 	bound, largest := float32(lowest), float32(0)
 	for l, v := range topLeft {
 		v0, v1, v2 := topRight[l], bottomLeft[l], bottomRight[l]
-		low, high := min(v, v0, v1, v2), max(v, v0, v1, v2)
-		bound = max(bound, low)
-		largest = max(largest, high, -low)
+		low, high := min(v, v0, v1, v2), max(v, v0, v1, v2) // NaN where one of them is
+		if low > floor && high < -floor {
+			bound = max(bound, low)
+			largest = max(largest, high, -low)
+		}
 	}
 	reference := bound
 	bound -= slack * largest
@@ -179,9 +182,20 @@ func (b *band) block(y0, y1, x0, x1 int) {
 	}
 	b.cellLabels = b.cellLabels[:0]
 	for l, v := range topLeft {
-		if max(v, topRight[l], bottomLeft[l], bottomRight[l]) >= bound {
+		v0, v1, v2 := topRight[l], bottomLeft[l], bottomRight[l]
+		if high := max(v, v0, v1, v2); high >= bound && high < -floor && min(v, v0, v1, v2) > floor {
 			b.cellLabels = append(b.cellLabels, int32(l))
 		}
+	}
+	if len(b.cellLabels) == 0 {
+		for y := y0; y < y1; y++ {
+			row := b.result.ID[y*b.ImageW+x0 : y*b.ImageW+x1]
+			for x := range row {
+				row[x] = uint16(labels)
+			}
+			b.tallies[labels].pixels += int64(len(row))
+		}
+		return
 	}
 	n := len(b.cellLabels)
 	tl, tr, bl, br := b.corners[:n], b.corners[n:2*n], b.corners[2*n:3*n], b.corners[3*n:4*n]
@@ -194,15 +208,19 @@ func (b *band) block(y0, y1, x0, x1 int) {
 	left, right := b.ends[:n], b.ends[n:2*n]
 	for y := y0; y < y1; y++ {
 		f := b.rows.fraction[y]
-		bound, largest = lowest, 0
+		rowBound := float32(lowest)
 		for i := range left {
 			l := tl[i] + (bl[i]-tl[i])*f
 			r := tr[i] + (br[i]-tr[i])*f
 			left[i], right[i] = l, r
-			bound = max(bound, min(l, r))
-			largest = max(largest, l, r, -l, -r)
+			if r < l {
+				l = r
+			}
+			if l > rowBound {
+				rowBound = l
+			}
 		}
-		b.row(y, x0, x1, left, right, bound-slack*largest)
+		b.row(y, x0, x1, left, right, rowBound-slack*largest)
 	}
 }
 
@@ -233,9 +251,7 @@ func (b *band) row(y, x0, x1 int, left, right []float32, bound float32) {
 			}
 		}
 		label, share := int(b.rowLabels[winner]), 0.0
-		if !(best > floor) {
-			label = b.Labels
-		} else if b.needShare {
+		if b.needShare {
 			share = b.softmax.share(best, denominators[x])
 			if share < b.Background {
 				label = b.Labels
