@@ -22,8 +22,8 @@ type Scenes struct {
 	Options scene.Options
 	// First is the seed of the first scene.
 	First uint64
-	// Single is how many scenes at the start hold one object, named by its kind alone, and Easy how many after those hold
-	// two at most: words are learned sooner where few things can be meant.
+	// Single is how many scenes at the start hold one object, and Easy how many after those hold two at most: words are
+	// learned sooner where few things can be meant.
 	Single, Easy uint64
 }
 
@@ -49,21 +49,18 @@ func (s Scenes) scene(i uint64) *scene.Scene {
 // Load draws a scene.
 func (s Scenes) Load(i uint64, size int, draw uint64) ([]uint8, string, error) {
 	picture := s.scene(i)
-	return picture.Render(size, size).RGB, s.caption(picture, i, draw), nil
+	return picture.Render(size, size).RGB, sceneCaption(picture, draw), nil
 }
 
 // Caption writes a caption without drawing the scene.
 func (s Scenes) Caption(i, draw uint64) (string, error) {
-	return s.caption(s.scene(i), i, draw), nil
+	return sceneCaption(s.scene(i), draw), nil
 }
 
-func (s Scenes) caption(picture *scene.Scene, i, draw uint64) string {
+func sceneCaption(picture *scene.Scene, draw uint64) string {
 	language := scene.English
 	if draw%3 == 2 {
 		language = scene.Korean
-	}
-	if i < s.Single {
-		return picture.BareCaption(language, draw/3)
 	}
 	return picture.Caption(language, draw/3)
 }

@@ -57,7 +57,7 @@ func TestGradient(t *testing.T) {
 			c := tinyConfig()
 			test.edit(&c)
 			m := newDual(c)
-			p := widen(m.initial(3))
+			p := widen(m.initial(3, nil))
 			random := rand.New(rand.NewPCG(4, 5))
 			for i := range p {
 				p[i] += 0.1 * random.NormFloat64() // no zero biases, no equal norms

@@ -3,7 +3,6 @@ package pretrain
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 )
 
 // normEps is the LayerNorm epsilon of CLIP.
@@ -83,42 +82,6 @@ func (l *layout) blocks(prefix string, w, n int) []block {
 		b.fc2Weight, b.fc2Bias = l.add(name+"mlp.fc2.weight", out, 0, w, 4*w), l.add(name+"mlp.fc2.bias", 0, 0, w)
 	}
 	return blocks
-}
-
-// initial draws the parameters of a seed.
-func (m *dual) initial(seed uint64) []float32 {
-	random := rand.New(rand.NewPCG(seed, 0x696e6974))
-	p := make([]float32, m.layout.size)
-	for _, tensor := range m.layout.parameters {
-		for i := range at(p, tensor.span) {
-			value := tensor.fill
-			if tensor.std > 0 {
-				value = random.NormFloat64() * tensor.std
-			}
-			p[tensor.span.from+i] = float32(value)
-		}
-	}
-	side, w := m.config.Vision.ImageSize/m.config.Vision.PatchSize, m.config.Vision.Width
-	wavePositions(at(p, m.vision.positions)[w:], side, w)
-	return p
-}
-
-// wavePositions lets the positions of patches [side*side, w] start as sines and cosines of row and column, as in "Better
-// plain ViT baselines" (Beyer et al. 2022): neighbours are then alike from the first step, which a short training would
-// have to learn. A width that is no multiple of four keeps its last positions random.
-func wavePositions(positions []float32, side, w int) {
-	quarter := w / 4
-	for cell := 0; cell < side*side; cell++ {
-		row := positions[cell*w : (cell+1)*w]
-		y, x := float64(cell/side), float64(cell%side)
-		for k := 0; k < quarter; k++ {
-			frequency := math.Pow(100, -float64(k)/float64(quarter))
-			for i, angle := range [2]float64{y * frequency, x * frequency} {
-				sin, cos := math.Sincos(angle)
-				row[2*i*quarter+k], row[(2*i+1)*quarter+k] = float32(sin), float32(cos)
-			}
-		}
-	}
 }
 
 // imagePass is the passage of some pictures through the image encoder.

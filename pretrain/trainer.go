@@ -83,10 +83,31 @@ func NewTrainer(c Config, examples Examples) (*Trainer, error) {
 	}
 	t.config.Text.Vocabulary = trained.Size()
 	t.m = newDual(t.config)
-	t.p = t.m.initial(c.Seed)
+	first, err := t.firstPictures()
+	if err != nil {
+		return nil, err
+	}
+	t.p = t.m.initial(c.Seed, first)
 	t.m1, t.m2 = make([]float32, len(t.p)), make([]float32, len(t.p))
 	t.batch = newBatch(t.m, func() engine[float32] { return &fast{precision: t.config.precision()} })
 	return t, nil
+}
+
+// firstPictures are the pictures that the first layer starts adapted to.
+func (t *Trainer) firstPictures() ([]float32, error) {
+	size, count := t.config.Vision.ImageSize, 64
+	if n := t.examples.Len(); n > 0 {
+		count = min(count, n)
+	}
+	var pictures []float32
+	for i := 0; i < count; i++ {
+		rgb, _, err := t.examples.Load(uint64(i), size, 0)
+		if err != nil {
+			return nil, err
+		}
+		pictures = append(pictures, t.normalized(nil, rgb)...)
+	}
+	return pictures, nil
 }
 
 // tokenizerSample is how many examples' captions the tokenizer is learned from.

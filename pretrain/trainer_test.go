@@ -106,7 +106,7 @@ func TestResume(t *testing.T) {
 func TestMicroBatches(t *testing.T) {
 	c := tinyConfig()
 	m := newDual(c)
-	p := widen(m.initial(1))
+	p := widen(m.initial(1, nil))
 	pixels, ids := tinyExamples[float64](c, c.Batch, 2)
 	var gradients [][]float64
 	for _, micro := range []int{1, 2, 5} {
@@ -128,7 +128,7 @@ func TestMicroBatches(t *testing.T) {
 func TestFastGradient(t *testing.T) {
 	c := tinyConfig()
 	m := newDual(c)
-	p := m.initial(1)
+	p := m.initial(1, nil)
 	exactPixels, ids := tinyExamples[float64](c, c.Batch, 2)
 	reference := newBatch(m, func() engine[float64] { return exact{} })
 	want := reference.run(widen(p), exactPixels, ids)

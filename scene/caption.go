@@ -24,13 +24,6 @@ func (s *Scene) Caption(language Language, number uint64) string {
 	return w.caption(s)
 }
 
-// BareCaption is Caption without colours and patterns.
-func (s *Scene) BareCaption(language Language, number uint64) string {
-	w := s.writer(language, number)
-	w.bare = true
-	return w.caption(s)
-}
-
 func (s *Scene) writer(language Language, number uint64) *writer {
 	return &writer{random: rand.New(rand.NewPCG(s.seed, saltCaption+2*number+uint64(language))), language: language}
 }

@@ -142,12 +142,12 @@ func (s *Scene) add(random *rand.Rand, o Options, total int) {
 		object.second = shade(object.rgb, -0.42)
 	}
 
-	largest := 0.30
-	if total > 3 {
-		largest = 0.24
+	smallest, largest := 0.19, 0.32
+	if total > 2 {
+		smallest, largest = 0.17, 0.25
 	}
 	for try := 0; try < 40; try++ {
-		r := 0.15 + (largest-0.15)*random.Float64()
+		r := smallest + (largest-smallest)*random.Float64()
 		x, y := 0.8*r+(s.Width-1.6*r)*random.Float64(), 0.8*r+(s.Height-1.6*r)*random.Float64()
 		// Early tries keep apart; later ones may overlap, never so far that the one behind is hidden.
 		apart := 0.95 - 0.012*float64(try)
