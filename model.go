@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/pacl/pacl/hub"
 	"github.com/pacl/pacl/imaging"
 	"github.com/pacl/pacl/internal/kernel"
+	"github.com/pacl/pacl/models"
 	"github.com/pacl/pacl/readout"
 )
 
@@ -75,6 +77,9 @@ func Open(_ context.Context, o Options) (*Model, error) {
 	switch {
 	case o.Model != "":
 		dir, err := hub.Resolve(o.Model)
+		if files, shipped := models.Open(o.Model); err != nil && shipped {
+			return m, m.openHead(files, o.Model, o)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -84,15 +89,23 @@ func Open(_ context.Context, o Options) (*Model, error) {
 			}
 			return m, m.openReadout(dir, o)
 		}
-		return m, m.openHead(dir, o)
+		return m, m.openHead(os.DirFS(dir), dir, o)
 	case o.Vision != "":
 		dir, err := hub.Resolve(o.Vision)
 		if err != nil {
 			return nil, err
 		}
-		return m, m.openReadout(dir, o)
+		if err := m.openReadout(dir, o); !errors.Is(err, errNoProjection) || o.Readout != "" {
+			return m, err
+		}
+		m = &Model{precision: precision}
 	}
-	return nil, ErrNoModel
+	files, _ := models.Open(models.Shipped)
+	err = m.openHead(files, models.Shipped, o)
+	if missing := (*hub.NotFoundError)(nil); errors.As(err, &missing) {
+		return nil, fmt.Errorf("%w; the head that comes with pacl, %s, needs its encoders: %w", ErrNoModel, models.Shipped, err)
+	}
+	return m, err
 }
 
 func exists(path string) bool {
@@ -103,6 +116,8 @@ func exists(path string) bool {
 func (m *Model) encoderOptions(o Options) encoder.Options {
 	return encoder.Options{Precision: m.precision, Tokenizer: o.Tokenizer}
 }
+
+var errNoProjection = errors.New("encoder without a projection to the space of texts: it needs a head, see pacl train --help")
 
 // openReadout opens a CLIP that segments by its own projection.
 func (m *Model) openReadout(dir string, o Options) (err error) {
@@ -117,7 +132,7 @@ func (m *Model) openReadout(dir string, o Options) (err error) {
 		return err
 	}
 	if m.vision.Info().ProjectionDim == 0 {
-		return fmt.Errorf("%s is a %s encoder without a projection to the space of texts: it needs a head, see pacl train --help", dir, m.vision.Info().Family)
+		return fmt.Errorf("%s is a %s %w", dir, m.vision.Info().Family, errNoProjection)
 	}
 	textDir := dir
 	if o.Text != "" {
@@ -136,12 +151,12 @@ func (m *Model) openReadout(dir string, o Options) (err error) {
 }
 
 // openHead opens a PACL model and the encoders that it was trained with.
-func (m *Model) openHead(dir string, o Options) (err error) {
+func (m *Model) openHead(files fs.FS, dir string, o Options) (err error) {
 	if o.Readout != "" {
 		return fmt.Errorf("model %s has a head: a read-out (%s) is for a CLIP without one", dir, o.Readout)
 	}
 	m.name = filepath.Base(filepath.Clean(dir))
-	if m.head, err = align.LoadModel(dir); err != nil {
+	if m.head, err = align.LoadModelFS(files, dir); err != nil {
 		return err
 	}
 	d := m.head.Description

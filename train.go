@@ -121,7 +121,9 @@ type TrainOptions struct {
 	// Features are the directories of a cache; without them one is made in Extract.Dir (default Out + ".features").
 	Features []string
 	Extract  FeatureOptions
-	Out      string // model directory; its folder "training" holds checkpoint, log and curves
+	// InputSize is the short side at which the model will segment; 0 = the size of the features.
+	InputSize int
+	Out       string // model directory; its folder "training" holds checkpoint, log and curves
 	// Recipe changes the default recipe for the cache's widths.
 	Recipe          func(*align.Recipe)
 	CheckpointEvery int
@@ -192,6 +194,9 @@ func describe(cache *feature.Cache, recipe align.Recipe, result *align.TrainResu
 			Validation: cache.Len() - result.Training, Licences: o.Licences,
 		},
 		Recipe: recipe, Scores: map[string]float64{"train loss": result.Last.Loss},
+	}
+	if o.InputSize > 0 {
+		d.InputSize = o.InputSize
 	}
 	if v := result.Validation; v != nil {
 		d.Scores["validation loss"] = v.Loss

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -144,24 +145,31 @@ func writeFile(path string, data []byte) (err error) {
 const descriptionLimit = 1 << 22
 
 // ReadDescription reads the pacl.json of a model directory.
-func ReadDescription(dir string) (Description, error) {
+func ReadDescription(dir string) (Description, error) { return readDescription(os.DirFS(dir), dir) }
+
+func readDescription(files fs.FS, dir string) (Description, error) {
 	path := filepath.Join(dir, DescriptionName)
-	info, err := os.Stat(path)
+	text, err := readLimited(files, DescriptionName, descriptionLimit)
 	if err != nil {
-		return Description{}, fmt.Errorf("model: %w", err)
-	}
-	if info.Size() > descriptionLimit {
-		return Description{}, fmt.Errorf("model: %s has %d bytes, expected at most %d", path, info.Size(), descriptionLimit)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return Description{}, fmt.Errorf("model: %w", err)
+		return Description{}, fmt.Errorf("model %s: %w", dir, err)
 	}
 	d, err := parseDescription(text)
 	if err != nil {
 		return Description{}, fmt.Errorf("model: %s: %w", path, err)
 	}
 	return d, nil
+}
+
+// readLimited reads a file of at most limit bytes.
+func readLimited(files fs.FS, name string, limit int64) ([]byte, error) {
+	info, err := fs.Stat(files, name)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > limit {
+		return nil, fmt.Errorf("%s has %d bytes, expected at most %d", name, info.Size(), limit)
+	}
+	return fs.ReadFile(files, name)
 }
 
 func parseDescription(text []byte) (Description, error) {
@@ -191,18 +199,27 @@ func (d Description) validate() error {
 	return nil
 }
 
+// headLimit bounds the file of a head's numbers.
+const headLimit = 1 << 31
+
 // LoadModel reads a model directory.
-func LoadModel(dir string) (*Model, error) {
-	d, err := ReadDescription(dir)
+func LoadModel(dir string) (*Model, error) { return LoadModelFS(os.DirFS(dir), dir) }
+
+// LoadModelFS reads a model directory from a file system; dir names it in messages.
+func LoadModelFS(files fs.FS, dir string) (*Model, error) {
+	d, err := readDescription(files, dir)
 	if err != nil {
 		return nil, err
 	}
 	path := filepath.Join(dir, HeadName)
-	set, err := weights.Open(path)
+	data, err := readLimited(files, HeadName, headLimit)
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", dir, err)
+	}
+	set, err := weights.Parse(path, data)
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
-	defer set.Close()
 	m := &Model{Description: d, Head: &Head{Config: d.Head}}
 	for _, name := range []string{"fc1.weight", "fc2.weight", "skip.weight"} {
 		if _, err := set.Need(name, -1, -1); err != nil {

@@ -27,7 +27,11 @@ type NotFoundError struct {
 }
 
 func (e *NotFoundError) Error() string {
-	message := fmt.Sprintf("model %q not found: looked in %s", e.Reference, strings.Join(e.Searched, ", "))
+	searched := strings.Join(e.Searched, ", ")
+	if len(ModelRoots()) == 0 {
+		searched = strings.TrimPrefix(searched+", the folders of PACL_MODELS (which is not set)", ", ")
+	}
+	message := fmt.Sprintf("model %q not found: looked in %s", e.Reference, searched)
 	if IsID(e.Reference) {
 		message += fmt.Sprintf("; get it with: pacl pull %s", e.Reference)
 	}

@@ -9,6 +9,7 @@ type commands struct {
 	Train    trainCommand    `cmd:"" help:"Train a head on captioned images."`
 	Eval     evalCommand     `cmd:"" help:"Measure a model as the paper does."`
 	Serve    serveCommand    `cmd:"" help:"Serve models over HTTP, with a page for people."`
+	Export   exportCommand   `cmd:"" help:"Write a model in other formats."`
 	Info     infoCommand     `cmd:"" help:"Say what a directory is and what it is good for."`
 
 	Quiet   bool             `short:"q" help:"Print results and errors only."`

@@ -129,9 +129,10 @@ func parseShard(text string) (index, count int, err error) {
 
 type trainCommand struct {
 	extractFlags
-	Features []string `placeholder:"DIR" help:"Directories of a cache made by pacl features; without them the encoders are run first."`
-	Cache    string   `placeholder:"DIR" help:"Where the features go when the encoders are run. Default: OUT.features."`
-	Out      string   `required:"" placeholder:"DIR" help:"Model directory to write."`
+	Features  []string `placeholder:"DIR" help:"Directories of a cache made by pacl features; without them the encoders are run first."`
+	Cache     string   `placeholder:"DIR" help:"Where the features go when the encoders are run. Default: OUT.features."`
+	Out       string   `required:"" placeholder:"DIR" help:"Model directory to write."`
+	InputSize int      `placeholder:"N" help:"Short side at which the model will segment. Default: the size of the features."`
 
 	Epochs       int      `placeholder:"N" help:"Passes over the images."`
 	Batch        int      `placeholder:"N" help:"Images whose captions are compared with each other."`
@@ -155,7 +156,7 @@ type trainCommand struct {
 
 func (c *trainCommand) Run(s *session) error {
 	o := pacl.TrainOptions{
-		Features: c.Features, Out: c.Out, Recipe: c.recipe, CheckpointEvery: c.Checkpoint,
+		Features: c.Features, Out: c.Out, InputSize: c.InputSize, Recipe: c.recipe, CheckpointEvery: c.Checkpoint,
 		DataName: c.DataName, Licences: c.Licence,
 		Extracted: func(r feature.Report) { printReport(s, r) },
 		Progress:  trainProgress(s),
