@@ -41,6 +41,7 @@ const DefaultMemory = 1 << 30
 //	        dU = Cᵀ T - (Aᵀ diag(g phi / r²) A) U,   dT = C U
 //
 // which is four products of T x B x D and three of T x B x T where the equations as they stand take eight of the former.
+// Where the texts are fewer than the patches, G costs more than it saves and U v takes its place; see pairTile.
 // An Objective keeps its buffers from step to step and must not be used by two goroutines at once.
 type Objective struct {
 	config    Config

@@ -114,6 +114,7 @@ func problems() map[string]problem {
 		"mean":              newProblem(mean, 13, 17, 4),
 		"several slabs":     newProblem(odd, 37, 196, 5),
 		"several chunks":    newProblem(narrow, 400, 3, 6),
+		"more texts":        newProblem(odd, 120, 20, 10),
 		"more patches":      newProblem(narrow, 18, 500, 7),
 		"one patch":         newProblem(odd, 5, 1, 8),
 		"fewer than groups": newProblem(odd, 2, 9, 9),
@@ -195,7 +196,7 @@ func sameBits(t *testing.T, what string, a, b *Parameters[float32]) {
 }
 
 func TestObjectiveDoesNotDependOnWorkersOrMemory(t *testing.T) {
-	for _, name := range []string{"several slabs", "several chunks", "mean"} {
+	for _, name := range []string{"several slabs", "several chunks", "more texts", "mean"} {
 		p := problems()[name]
 		for _, precision := range []kernel.Precision{kernel.Float32, kernel.BFloat16} {
 			_, r, gradient := p.step(t, precision, 0)

@@ -6,25 +6,39 @@ import (
 	"github.com/pacl/pacl/internal/kernel"
 )
 
-// pairTile is one worker's memory for the pairs of a group of images and a chunk of texts. R = images T patches.
+// pairTile is one worker's memory for the pairs of a block of images and a chunk of texts. R = images T patches.
+//
+// What the pairs need beside the cosines, G a = U v, is made in one of two ways: by the Gram matrix G = U Uᵀ, for some
+// images at once, or, where the texts are few, by the pooled vectors v themselves, image by image.
 type pairTile struct {
-	s, ga            kernel.Mat      // [chunk, R] cosines; G a, the cosines of patches with the pooled vector (times r)
-	a, c, f          kernel.Mat      // [chunk, R] attention; weights of the texts in du; of the pooled vectors
-	right            kernel.Weight   // [R, D] the patches as right operand of T Uᵀ
-	back             kernel.Weight   // [D, R] the patches as right operand of C U
-	gram             []kernel.Weight // per image [T, T]
-	gramRows         kernel.Mat      // [T, T]
-	e                []kernel.Mat    // per image [T, T]: Aᵀ diag(g phi / r²) A
-	du               kernel.Mat      // [R, D]
-	attention        []float32       // [T] one row of a
-	combined, scaled []float32       // [T] one row of c and of f
-	slope            []float32       // [chunk] dL/dphi of one image
-	half             [3][]uint16     // memory of a, c, f
-	full             [3][]float32    // the same in float32
-	s32, ga32, g32   []float32       // memory of s, ga, gramRows
-	e32              [][]float32     // memory of e
-	du32             []float32       // memory of du
-	squares          []float32       // [chunk, images] |v|²
+	pooling bool          // by pooled vectors
+	s, ga   kernel.Mat    // [chunk, R] cosines; G a, the cosines of patches with the pooled vector (times r)
+	a, c, f kernel.Mat    // [chunk, R] attention; weights of the texts in du; of the pooled vectors
+	right   kernel.Weight // [R, D] the patches as right operand of T Uᵀ and V Uᵀ
+	back    kernel.Weight // [D, R] the patches as right operand of C U and A U
+
+	v kernel.Mat // [chunk, D] pooled vectors of one image
+
+	gram     []kernel.Weight // per image [T, T]
+	gramRows kernel.Mat      // [T, T]
+	e        []kernel.Mat    // per image [T, T]: Aᵀ diag(g phi / r²) A
+
+	du               kernel.Mat // [R, D]
+	attention        []float32  // [T] one row of a
+	combined, scaled []float32  // [T] one row of c and of f
+	slope            []float32  // [chunk] dL/dphi of one image
+
+	half           [4][]uint16  // memory of a, c, f, v
+	full           [4][]float32 // the same in float32
+	s32, ga32, g32 []float32    // memory of s, ga, gramRows
+	e32            [][]float32  // memory of e
+	du32           []float32    // memory of du
+}
+
+// poolsBy says whether pooled vectors are cheaper than Gram matrices: both passes take 5 T M D by the former and
+// 3 T T (D + M) by the latter.
+func poolsBy(texts, patches, width int) bool {
+	return 5*texts*width < 3*patches*(width+texts)
 }
 
 func (o *Objective) takeTile() *pairTile {
@@ -43,19 +57,23 @@ func (o *Objective) returnTile(t *pairTile) {
 	}
 }
 
-// shape prepares the tile for a group.
+// shape prepares the tile for a block.
 func (t *pairTile) shape(images, patches, width, chunk int, p kernel.Precision, training bool) {
 	rows := images * patches
-	t.s32, t.ga32, t.g32 = resize(t.s32, chunk*rows), resize(t.ga32, chunk*rows), resize(t.g32, patches*patches)
+	t.s32, t.ga32 = resize(t.s32, chunk*rows), resize(t.ga32, chunk*rows)
 	t.s, t.ga = kernel.FromFloat32(t.s32, chunk, rows), kernel.FromFloat32(t.ga32, chunk, rows)
-	t.gramRows = kernel.FromFloat32(t.g32, patches, patches)
 	t.a = matrix(&t.half[0], &t.full[0], chunk, rows, p)
 	t.attention = resize(t.attention, patches)
-	t.squares = resize(t.squares, chunk*images)
-	for len(t.gram) < images {
-		t.gram = append(t.gram, kernel.Weight{})
-		t.e32 = append(t.e32, nil)
-		t.e = append(t.e, kernel.Mat{})
+	if t.pooling {
+		t.v = matrix(&t.half[3], &t.full[3], chunk, width, p)
+	} else {
+		t.g32 = resize(t.g32, patches*patches)
+		t.gramRows = kernel.FromFloat32(t.g32, patches, patches)
+		for len(t.gram) < images {
+			t.gram = append(t.gram, kernel.Weight{})
+			t.e32 = append(t.e32, nil)
+			t.e = append(t.e, kernel.Mat{})
+		}
 	}
 	if !training {
 		return
@@ -63,9 +81,9 @@ func (t *pairTile) shape(images, patches, width, chunk int, p kernel.Precision, 
 	t.c = matrix(&t.half[1], &t.full[1], chunk, rows, p)
 	t.f = matrix(&t.half[2], &t.full[2], chunk, rows, p)
 	t.combined, t.scaled, t.slope = resize(t.combined, patches), resize(t.scaled, patches), resize(t.slope, chunk)
-	t.du32 = resize(t.du32, rows*width)
-	clear(t.du32)
-	t.du = kernel.FromFloat32(t.du32, rows, width)
+	if t.pooling {
+		return
+	}
 	for n := range images {
 		t.e32[n] = resize(t.e32[n], patches*patches)
 		clear(t.e32[n])
@@ -73,9 +91,15 @@ func (t *pairTile) shape(images, patches, width, chunk int, p kernel.Precision, 
 	}
 }
 
-// load packs the patches u [R, D] of a group and the Gram matrices of its images.
-func (t *pairTile) load(ws *kernel.Workspace, u kernel.Mat, images, patches int, p kernel.Precision) {
+// load packs the patches u [R, D] of a block and what G a takes.
+func (t *pairTile) load(ws *kernel.Workspace, u kernel.Mat, images, patches int, p kernel.Precision, texts bool) {
 	t.right.Repack(u, false, p)
+	if texts || t.pooling {
+		t.back.Repack(u, true, p)
+	}
+	if t.pooling {
+		return
+	}
 	for n := range images {
 		own := u.Slice(n*patches, (n+1)*patches, 0, u.Cols)
 		ws.Gemm(t.gramRows, 1, own, false, own, true, false, p)
@@ -97,6 +121,12 @@ func (t *pairTile) attend(ws *kernel.Workspace, texts kernel.Mat, images, patche
 				copy(t.a.F[at:at+patches], t.attention)
 			}
 		}
+	}
+	if t.pooling {
+		v := t.v.Slice(0, m, 0, texts.Cols)
+		ws.Linear(v, t.a.Slice(0, m, 0, rows), &t.back, kernel.Epilogue{})
+		ws.Linear(t.ga.Slice(0, m, 0, rows), v, &t.right, kernel.Epilogue{})
+		return
 	}
 	for n := range images {
 		a := t.a.Slice(0, m, n*patches, (n+1)*patches)
@@ -130,24 +160,43 @@ func (o *Objective) compatibilities(s *slab, l layout, n int) {
 			o.compareMeans(u, first, last, l.patches)
 			return
 		}
-		images, texts := last-first, o.pairs.m
 		t := o.takeTile()
 		defer o.returnTile(t)
-		t.shape(images, l.patches, o.config.Width, min(textChunk, texts), o.precision, false)
-		t.load(ws, u, images, l.patches, o.precision)
-		for from := 0; from < texts; from += textChunk {
-			to := min(texts, from+textChunk)
-			t.attend(ws, o.texts.t.Slice(from, to, 0, o.config.Width), images, l.patches, float32(o.config.TauPatch))
-			for j := range to - from {
-				for k := range images {
-					a := t.attentionRow(j, k, l.patches)
-					dotText := kernel.Dot(a, t.s.Row(j)[k*l.patches:(k+1)*l.patches])
-					squares := kernel.Dot(a, t.ga.Row(j)[k*l.patches:(k+1)*l.patches])
-					o.pairs.phi[(first+k)*texts+from+j] = float32(float64(dotText) / math.Sqrt(float64(squares)))
-				}
+		o.blocks(t, first, last, l.patches, false, func(from, to int) {
+			o.compare(ws, t, u.Slice((from-first)*l.patches, (to-first)*l.patches, 0, o.config.Width), from, to, l.patches)
+		})
+	})
+}
+
+// blocks shapes the tile for the images first to last, all at once or one by one, and calls f for each block of them.
+func (o *Objective) blocks(t *pairTile, first, last, patches int, training bool, f func(from, to int)) {
+	t.pooling = poolsBy(o.pairs.m, patches, o.config.Width)
+	size := last - first
+	if t.pooling {
+		size = 1
+	}
+	for from := first; from < last; from += size {
+		t.shape(size, patches, o.config.Width, min(textChunk, o.pairs.m), o.precision, training)
+		f(from, from+size)
+	}
+}
+
+// compare fills the rows of phi of the images first to last, whose patches are u.
+func (o *Objective) compare(ws *kernel.Workspace, t *pairTile, u kernel.Mat, first, last, patches int) {
+	images, texts := last-first, o.pairs.m
+	t.load(ws, u, images, patches, o.precision, false)
+	for from := 0; from < texts; from += textChunk {
+		to := min(texts, from+textChunk)
+		t.attend(ws, o.texts.t.Slice(from, to, 0, u.Cols), images, patches, float32(o.config.TauPatch))
+		for j := range to - from {
+			for k := range images {
+				a := t.attentionRow(j, k, patches)
+				along := kernel.Dot(a, t.s.Row(j)[k*patches:(k+1)*patches])
+				squares := kernel.Dot(a, t.ga.Row(j)[k*patches:(k+1)*patches])
+				o.pairs.phi[(first+k)*texts+from+j] = float32(float64(along) / math.Sqrt(float64(squares)))
 			}
 		}
-	})
+	}
 }
 
 // backward fills the gradients of the head's outputs and hidden layer for the images of slab n, and adds to the groups'
@@ -166,25 +215,27 @@ func (o *Objective) backward(s *slab, l layout, n int) {
 		u := s.u.Slice(r0, r1, 0, o.config.Width)
 		t := o.takeTile()
 		defer o.returnTile(t)
-		t.shape(last-first, l.patches, o.config.Width, min(textChunk, o.pairs.m), o.precision, true)
+		t.du32 = resize(t.du32, u.Rows*u.Cols)
+		clear(t.du32)
+		t.du = kernel.FromFloat32(t.du32, u.Rows, u.Cols)
 		if o.config.Pooling == PoolingMean {
 			o.meanBackward(t, &o.groups[g], first, last, l.patches)
 		} else {
-			o.pairBackward(ws, t, u, &o.groups[g], first, last, l.patches)
+			o.blocks(t, first, last, l.patches, true, func(from, to int) {
+				r0, r1 := (from-first)*l.patches, (to-first)*l.patches
+				o.pairBackward(ws, t, u.Slice(r0, r1, 0, u.Cols), t.du.Slice(r0, r1, 0, u.Cols), &o.groups[g], from, to, l.patches)
+			})
 		}
 		o.head.group(ws, &o.weights, s, r0, t.du, &o.groups[g])
 	})
 }
 
-// pairBackward fills du for the images first to last.
-func (o *Objective) pairBackward(ws *kernel.Workspace, t *pairTile, u kernel.Mat, g *groupScratch, first, last, patches int) {
+// pairBackward adds to du for the images first to last, whose patches are u.
+func (o *Objective) pairBackward(ws *kernel.Workspace, t *pairTile, u, du kernel.Mat, g *groupScratch, first, last, patches int) {
 	images, texts, rows, width := last-first, o.pairs.m, u.Rows, u.Cols
 	tau := float32(o.config.TauPatch)
-	t.load(ws, u, images, patches, o.precision)
 	trainsText := o.config.Text == TextLinear
-	if trainsText {
-		t.back.Repack(u, true, o.precision)
-	}
+	t.load(ws, u, images, patches, o.precision, trainsText)
 	for from := 0; from < texts; from += textChunk {
 		to := min(texts, from+textChunk)
 		m := to - from
@@ -198,18 +249,25 @@ func (o *Objective) pairBackward(ws *kernel.Workspace, t *pairTile, u kernel.Mat
 			}
 		}
 		c := t.c.Slice(0, m, 0, rows)
-		ws.Product(t.du, 1, c, true, o.texts.chunks[from/textChunk], true)
+		ws.Product(du, 1, c, true, o.texts.chunks[from/textChunk], true)
 		if trainsText {
 			ws.Product(g.text.Slice(from, to, 0, width), 1, c, false, &t.back, true)
+		}
+		if t.pooling {
+			ws.Gemm(du, -1, t.f.Slice(0, m, 0, rows), true, t.v.Slice(0, m, 0, width), false, true, o.precision)
+			continue
 		}
 		for k := range images {
 			f, a := t.f.Slice(0, m, k*patches, (k+1)*patches), t.a.Slice(0, m, k*patches, (k+1)*patches)
 			ws.Gemm(t.e[k], 1, f, true, a, false, true, o.precision)
 		}
 	}
+	if t.pooling {
+		return
+	}
 	for k := range images {
 		own := u.Slice(k*patches, (k+1)*patches, 0, width)
-		ws.Gemm(t.du.Slice(k*patches, (k+1)*patches, 0, width), -1, t.e[k], false, own, false, true, o.precision)
+		ws.Gemm(du.Slice(k*patches, (k+1)*patches, 0, width), -1, t.e[k], false, own, false, true, o.precision)
 	}
 }
 
