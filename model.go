@@ -225,6 +225,10 @@ func (m *Model) checkEncoders(dir string, warn func(string)) error {
 	}
 	if text.Hash != d.Text.Hash {
 		probe, err := m.probeText()
+		if unknown := (*encoder.UnknownNameError)(nil); errors.As(err, &unknown) {
+			return fmt.Errorf("model %s was trained with the text encoder %s, %s is another table of names: they do not belong together",
+				dir, d.Text.Name, text.Dir)
+		}
 		if err != nil {
 			return err
 		}
