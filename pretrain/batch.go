@@ -21,6 +21,9 @@ type batch[T real] struct {
 	image, text, patches                      mat[T] // [B, D], [B, D], [B*N, D]: unit rows
 	dImage, dText, dPatches                   mat[T]
 	imageLengths, textLengths, patchesLengths []T
+	size                                      int // of the pictures
+	cells                                     int // patches of a picture
+	corners                                   []corner
 	phi, pairPhi                              mat[T] // [B, B]
 	gradient                                  []T
 }
@@ -55,10 +58,13 @@ func newBatch[T real](m *dual, newEngine func() engine[T]) *batch[T] {
 	return b
 }
 
-// run computes loss and gradient of pixels [B, 3, S, S] and texts (token ids); the gradient is in b.gradient.
-func (b *batch[T]) run(p, pixels []T, ids [][]int32) scores {
+// run computes loss and gradient of pixels [B, 3, S, S] and texts (token ids); the gradient is in b.gradient. corners say
+// where small pictures lie.
+func (b *batch[T]) run(p, pixels []T, size int, corners []corner, ids [][]int32) scores {
 	c := b.m.config
-	count, n, d, micro := len(ids), c.patches(), c.Projection, c.Micro
+	side := size / c.Vision.PatchSize
+	b.size, b.cells, b.corners = size, side*side, corners
+	count, n, d, micro := len(ids), b.cells, c.Projection, c.Micro
 	micros := (count + micro - 1) / micro
 	for _, m := range []*mat[T]{&b.image, &b.text, &b.dImage, &b.dText} {
 		*m = matrix(grow(&m.data, count*d), count, d)
@@ -128,7 +134,7 @@ func (b *batch[T]) passes(l *lane[T], i int) (*imagePass[T], *textPass[T]) {
 // of the first have been normalised in place.
 func (b *batch[T]) forward(l *lane[T], i int, p, pixels []T, ids [][]int32, again bool) {
 	c := b.m.config
-	n, d, micro := c.patches(), c.Projection, c.Micro
+	n, d, micro := b.cells, c.Projection, c.Micro
 	from, to := i*micro, min(len(ids), (i+1)*micro)
 	pictures := len(pixels) / len(ids)
 	imageRows, textRows := b.image.slice(from, to, 0, d), b.text.slice(from, to, 0, d)
@@ -145,14 +151,14 @@ func (b *batch[T]) forward(l *lane[T], i int, p, pixels []T, ids [][]int32, agai
 		}
 	}
 	imageTrace, textTrace := b.passes(l, i)
-	images(l.engine, b.m, p, imageTrace, pixels[from*pictures:to*pictures], imageRows, patches)
+	images(l.engine, b.m, p, imageTrace, pixels[from*pictures:to*pictures], b.size, b.corners[from:to], imageRows, patches)
 	texts(l.engine, b.m, p, textTrace, ids[from:to], textRows)
 }
 
 // loss fills the gradients by the unit rows and by the two scales.
 func (b *batch[T]) loss(p []T, group []int) (s scores) {
 	c := b.m.config
-	count, n := b.image.rows, c.patches()
+	count, n := b.image.rows, b.cells
 	e := b.lanes[0].engine
 	if c.usesCLIP() {
 		b.phi = matrix(grow(&b.phi.data, count*count), count, count)

@@ -18,19 +18,23 @@ type Config struct {
 	Projection int          `json:"projection"` // width of the shared space
 	Activation string       `json:"activation"` // quick_gelu or gelu
 
-	Steps     int     `json:"steps"`
-	Batch     int     `json:"batch"`       // examples of one step; the loss is exact over all of them
-	Micro     int     `json:"micro_batch"` // examples in one pass through the encoders
-	Rate      float64 `json:"learning_rate"`
-	WarmUp    int     `json:"warm_up"` // steps
-	Decay     float64 `json:"weight_decay"`
-	Beta2     float64 `json:"beta2"`
-	Clip      float64 `json:"clip_norm"` // of the whole gradient, 0: none
-	Objective string  `json:"objective"` // clip, pacl, or clip+pacl
-	TauPatch  float64 `json:"tau_patch"` // of pacl
-	Recompute bool    `json:"recompute"` // run the forward pass twice and keep no activations of the whole batch
-	Precision string  `json:"precision"` // bf16 or f32: of the products; parameters are always float32
-	Seed      uint64  `json:"seed"`
+	Steps  int     `json:"steps"`
+	Batch  int     `json:"batch"`       // examples of one step; the loss is exact over all of them
+	Micro  int     `json:"micro_batch"` // examples in one pass through the encoders
+	Rate   float64 `json:"learning_rate"`
+	WarmUp int     `json:"warm_up"` // steps
+	Decay  float64 `json:"weight_decay"`
+	Beta2  float64 `json:"beta2"`
+	Clip   float64 `json:"clip_norm"` // of the whole gradient, 0: none
+	// Small pictures come first: for SmallSteps steps, pictures of SmallSize pixels stand at random places of the grid of
+	// positions. They are cheap, and the same thing is as large in them as later.
+	SmallSteps int     `json:"small_steps"`
+	SmallSize  int     `json:"small_size"`
+	Objective  string  `json:"objective"` // clip, pacl, or clip+pacl
+	TauPatch   float64 `json:"tau_patch"` // of pacl
+	Recompute  bool    `json:"recompute"` // run the forward pass twice and keep no activations of the whole batch
+	Precision  string  `json:"precision"` // bf16 or f32: of the products; parameters are always float32
+	Seed       uint64  `json:"seed"`
 }
 
 // VisionConfig are the sizes of the image encoder.
@@ -101,6 +105,8 @@ func (c Config) Check() error {
 		}
 	}
 	switch {
+	case c.SmallSteps < 0 || c.SmallSteps > 0 && (c.SmallSize < c.Vision.PatchSize || c.SmallSize > c.Vision.ImageSize || c.SmallSize%c.Vision.PatchSize != 0):
+		return fmt.Errorf("small_size is %d, expected a multiple of vision.patch_size %d up to vision.image_size %d", c.SmallSize, c.Vision.PatchSize, c.Vision.ImageSize)
 	case c.Vision.ImageSize%c.Vision.PatchSize != 0:
 		return fmt.Errorf("vision.image_size %d is no multiple of vision.patch_size %d", c.Vision.ImageSize, c.Vision.PatchSize)
 	case c.Vision.Width%c.Vision.Heads != 0:
@@ -135,6 +141,14 @@ func (c Config) precision() kernel.Precision {
 
 func (c Config) usesCLIP() bool { return c.Objective != "pacl" }
 func (c Config) usesPACL() bool { return c.Objective != "clip" }
+
+// sizeAt is the pictures' size in a step, counted from 0.
+func (c Config) sizeAt(step int) int {
+	if step < c.SmallSteps {
+		return c.SmallSize
+	}
+	return c.Vision.ImageSize
+}
 
 // patches is the number of patch tokens of one picture.
 func (c Config) patches() int {

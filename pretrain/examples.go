@@ -22,8 +22,8 @@ type Scenes struct {
 	Options scene.Options
 	// First is the seed of the first scene.
 	First uint64
-	// Single is how many scenes at the start hold one object, and Easy how many after those hold two at most: words are
-	// learned sooner where few things can be meant.
+	// Single is how many scenes at the start are close-ups of one object, and Easy how many after those hold two at most:
+	// words are learned sooner where few things can be meant.
 	Single, Easy uint64
 }
 
@@ -39,7 +39,7 @@ func (s Scenes) scene(i uint64) *scene.Scene {
 	o := s.Options
 	switch {
 	case i < s.Single:
-		o.MinObjects, o.MaxObjects = 1, 1
+		o.MinObjects, o.MaxObjects, o.CloseUp = 1, 1, true
 	case i < s.Single+s.Easy:
 		o.MinObjects, o.MaxObjects = 1, 2
 	}

@@ -51,6 +51,7 @@ func TestGradient(t *testing.T) {
 		{"clip+pacl", func(c *Config) {}},
 		{"clip", func(c *Config) { c.Objective = "clip" }},
 		{"pacl recomputed", func(c *Config) { c.Objective, c.Recompute = "pacl", true }},
+		{"small pictures", func(c *Config) { c.SmallSteps, c.SmallSize = 1, 8 }},
 		{"gelu recomputed", func(c *Config) { c.Activation, c.Recompute = "gelu", true }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -62,9 +63,16 @@ func TestGradient(t *testing.T) {
 			for i := range p {
 				p[i] += 0.1 * random.NormFloat64() // no zero biases, no equal norms
 			}
+			size, corners := c.sizeAt(0), make([]corner, c.Batch)
 			pixels, ids := tinyExamples[float64](c, c.Batch, 6)
+			if c.SmallSteps > 0 {
+				pixels = pixels[:c.Batch*3*size*size]
+				for i := range corners {
+					corners[i] = corner{i % 2, (i + 1) / 2 % 2}
+				}
+			}
 			b := newBatch(m, func() engine[float64] { return exact{} })
-			b.run(p, pixels, ids)
+			b.run(p, pixels, size, corners, ids)
 			gradient := append([]float64(nil), b.gradient...)
 			along := func(s span, direction []float64) float64 {
 				const h = 1e-4
@@ -73,7 +81,7 @@ func TestGradient(t *testing.T) {
 					for i := range start {
 						at(p, s)[i] = start[i] + step*direction[i]
 					}
-					return b.run(p, pixels, ids).Loss
+					return b.run(p, pixels, size, corners, ids).Loss
 				}
 				// Fourth order: the error is far below the tolerance.
 				d := (8*(value(h)-value(-h)) - (value(2*h) - value(-2*h))) / (12 * h)

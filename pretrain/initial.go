@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 )
 
-// initial draws the parameters of a seed. pictures are some normalised examples [n, 3, S, S] that the first layer is
+// initial draws the parameters of a seed. pictures are some normalised examples [n, 3, S, S], of the recipe's first size, that the first layer is
 // adapted to; nil leaves it random.
 //
 // Three things are not random, because a short training would spend most of its time on finding them: positions are waves
@@ -76,8 +76,8 @@ func (m *dual) whitenPatches(weight, pictures []float32) {
 			filters = append(filters, cosineFilter(order[k], opponent[2], patch))
 		}
 	}
-	size := c.Vision.ImageSize
-	rows := len(pictures) / (3 * size * size) * c.patches()
+	size := c.sizeAt(0)
+	rows := len(pictures) / depth
 	columns := matrix(make([]float32, rows*depth), rows, depth)
 	toColumns(columns, pictures, size, patch)
 	for i, filter := range filters {

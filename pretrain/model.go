@@ -87,6 +87,7 @@ func (l *layout) blocks(prefix string, w, n int) []block {
 // imagePass is the passage of some pictures through the image encoder.
 type imagePass[T real] struct {
 	count        int
+	cells        []int // [B*N] each patch's place in the grid of positions
 	trace        trace[T]
 	columns, raw mat[T] // [B*N, 3*P*P] pixels by patch; [R, w] embeddings before the first norm
 	preStats     []T
@@ -98,13 +99,14 @@ type imagePass[T real] struct {
 }
 
 // images sets embeddings [B, D] and, with the pairwise objective, patches [B*N, D] from pixels [B, 3, S, S]; neither is
-// normalised.
-func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, embeddings, patches mat[T]) {
+// normalised. corners [B] tell where a picture that is smaller than the grid of positions lies in it.
+func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, size int, corners []corner, embeddings, patches mat[T]) {
 	v, c := &m.vision, m.config
-	side, patch := c.Vision.ImageSize/c.Vision.PatchSize, c.Vision.PatchSize
+	side, patch := size/c.Vision.PatchSize, c.Vision.PatchSize
 	n, w, depth := side*side, v.width, 3*patch*patch
-	count := len(pixels) / (3 * c.Vision.ImageSize * c.Vision.ImageSize)
+	count := len(corners)
 	tr.count = count
+	tr.cells = gridCells(tr.cells, side, c.Vision.ImageSize/patch, corners)
 	offsets := make([]int, count+1)
 	for i := range offsets {
 		offsets[i] = i * (n + 1)
@@ -112,21 +114,20 @@ func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, e
 	rows := count * (n + 1)
 	tr.trace.begin(&v.tower, offsets)
 	tr.columns = matrix(grow(&tr.columns.data, count*n*depth), count*n, depth)
-	toColumns(tr.columns, pixels, c.Vision.ImageSize, patch)
+	toColumns(tr.columns, pixels, size, patch)
 	tr.local = matrix(grow(&tr.local.data, count*n*w), count*n, w)
 	linear(e, tr.local, tr.columns, at(p, v.patchWeight), nil)
 
 	tr.raw = matrix(grow(&tr.raw.data, rows*w), rows, w)
-	positions := matrix(at(p, v.positions), n+1, w)
+	positions := matrix(at(p, v.positions), c.patches()+1, w)
 	for i := 0; i < count; i++ {
-		for t := 0; t <= n; t++ {
-			row := tr.raw.row(i*(n+1) + t)
-			if t == 0 {
-				copy(row, at(p, v.class))
-			} else {
-				copy(row, tr.local.row(i*n+t-1))
-			}
-			add(row, positions.row(t))
+		class := tr.raw.row(i * (n + 1))
+		copy(class, at(p, v.class))
+		add(class, positions.row(0))
+		for t := 0; t < n; t++ {
+			row := tr.raw.row(i*(n+1) + t + 1)
+			copy(row, tr.local.row(i*n+t))
+			add(row, positions.row(1+tr.cells[i*n+t]))
 		}
 	}
 	layerNorm(tr.trace.x[0], tr.raw, at(p, v.preWeight), at(p, v.preBias), grow(&tr.preStats, 2*rows), normEps)
@@ -147,7 +148,7 @@ func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, e
 // imagesGrad adds the parameters' gradients to g, given those by embeddings and patches.
 func imagesGrad[T real](e engine[T], m *dual, p, g []T, tr *imagePass[T], dEmbeddings, dPatches mat[T]) {
 	v := &m.vision
-	n, w := m.config.patches(), v.width
+	n, w := len(tr.cells)/tr.count, v.width
 	rows := tr.count * (n + 1)
 	d := matrix(grow(&tr.gradient, 2*rows*w), rows, w)
 	narrow := matrix(tr.gradient[rows*w:], tr.count, w)
@@ -168,15 +169,32 @@ func imagesGrad[T real](e engine[T], m *dual, p, g []T, tr *imagePass[T], dEmbed
 	backward(e, &v.tower, p, g, &tr.trace, d)
 	layerNormGrad(d, d, tr.raw, at(p, v.preWeight), at(g, v.preWeight), at(g, v.preBias), tr.preStats, false)
 	local := matrix(tr.gradient[rows*w:], tr.count*n, w)
-	positions := matrix(at(g, v.positions), n+1, w)
+	positions := matrix(at(g, v.positions), m.config.patches()+1, w)
 	for i := 0; i < tr.count; i++ {
 		add(at(g, v.class), d.row(i*(n+1)))
-		for t := 0; t <= n; t++ {
-			add(positions.row(t), d.row(i*(n+1)+t))
+		add(positions.row(0), d.row(i*(n+1)))
+		for t := 0; t < n; t++ {
+			add(positions.row(1+tr.cells[i*n+t]), d.row(i*(n+1)+t+1))
 		}
 		copy(local.data[i*n*w:(i+1)*n*w], d.data[(i*(n+1)+1)*w:(i+1)*(n+1)*w])
 	}
 	linearGrad(e, mat[T]{}, local, tr.columns, at(p, v.patchWeight), at(g, v.patchWeight), nil, false)
+}
+
+// corner is the cell of the grid of positions at which a picture's first patch lies.
+type corner struct{ y, x int }
+
+// gridCells lists the cell of each patch of pictures of side x side patches in a grid of whole x whole.
+func gridCells(cells []int, side, whole int, corners []corner) []int {
+	cells = cells[:0]
+	for _, c := range corners {
+		for y := 0; y < side; y++ {
+			for x := 0; x < side; x++ {
+				cells = append(cells, (c.y+y)*whole+c.x+x)
+			}
+		}
+	}
+	return cells
 }
 
 // toColumns gathers pixels [B, 3, S, S] by patch: columns [B*N, 3*P*P].

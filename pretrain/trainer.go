@@ -95,7 +95,7 @@ func NewTrainer(c Config, examples Examples) (*Trainer, error) {
 
 // firstPictures are the pictures that the first layer starts adapted to.
 func (t *Trainer) firstPictures() ([]float32, error) {
-	size, count := t.config.Vision.ImageSize, 64
+	size, count := t.config.sizeAt(0), 64
 	if n := t.examples.Len(); n > 0 {
 		count = min(count, n)
 	}
@@ -176,11 +176,11 @@ func (t *Trainer) Run(ctx context.Context, report func(Record) error) error {
 // one makes one step.
 func (t *Trainer) one() (Record, error) {
 	c := t.config
-	ids, err := t.load(t.step)
+	ids, corners, err := t.load(t.step)
 	if err != nil {
 		return Record{}, err
 	}
-	s := t.batch.run(t.p, t.pixels, ids)
+	s := t.batch.run(t.p, t.pixels, c.sizeAt(t.step), corners, ids)
 	g := t.batch.gradient
 	norm := lengthOf(g)
 	if math.IsNaN(norm) || math.IsInf(norm, 0) {
@@ -222,17 +222,21 @@ func lengthOf(g []float32) float64 {
 	return math.Sqrt(sum)
 }
 
-// load fills the pixels of a step and returns its token ids.
-func (t *Trainer) load(step int) ([][]int32, error) {
+// load fills the pixels of a step and returns its token ids and the pictures' places in the grid of positions.
+func (t *Trainer) load(step int) ([][]int32, []corner, error) {
 	c := t.config
-	size := c.Vision.ImageSize
+	size := c.sizeAt(step)
+	spare := (c.Vision.ImageSize-size)/c.Vision.PatchSize + 1
+	corners := make([]corner, c.Batch)
 	t.pixels = grow(&t.pixels, c.Batch*3*size*size)
 	ids := make([][]int32, c.Batch)
 	var mutex sync.Mutex
 	var failure error
 	kernel.Parallel(c.Batch, func(_, i int) {
 		number := uint64(step)*uint64(c.Batch) + uint64(i)
-		draw := rand.New(rand.NewPCG(c.Seed, number)).Uint64() >> 1
+		random := rand.New(rand.NewPCG(c.Seed, number))
+		draw := random.Uint64() >> 1
+		corners[i] = corner{random.IntN(spare), random.IntN(spare)}
 		rgb, caption, err := t.examples.Load(t.pick(number), size, draw)
 		if err != nil {
 			mutex.Lock()
@@ -243,7 +247,7 @@ func (t *Trainer) load(step int) ([][]int32, error) {
 		ids[i] = t.encode(caption)
 		t.normalized(t.pixels[i*3*size*size:(i+1)*3*size*size], rgb)
 	})
-	return ids, failure
+	return ids, corners, failure
 }
 
 // normalized sets planes [3, S, S], made where nil, from rgb [S, S, 3].

@@ -22,6 +22,8 @@ type Options struct {
 	Split                  Split
 	MinObjects, MaxObjects int     // 0: 1 and 4
 	Aspect                 float64 // width over height, 0: 1
+	// CloseUp makes objects fill most of the picture; it is meant for scenes of one.
+	CloseUp bool
 }
 
 // Object is one thing in a scene. Lengths are shares of the scene's short side.
@@ -145,6 +147,9 @@ func (s *Scene) add(random *rand.Rand, o Options, total int) {
 	smallest, largest := 0.19, 0.32
 	if total > 2 {
 		smallest, largest = 0.17, 0.25
+	}
+	if o.CloseUp {
+		smallest, largest = 0.36, 0.46
 	}
 	for try := 0; try < 40; try++ {
 		r := smallest + (largest-smallest)*random.Float64()
