@@ -9,32 +9,33 @@ shift $(($# < 4 ? $# : 4))
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 go build -o "$work/pacl" ./cmd/pacl
-train() {
-  "$work/pacl" --quiet train --captions "$captions" --vision "$vision" --text "$text" --out "$1" --cache "$1.features" --checkpoint 5 "${@:2}"
-}
+arguments=(--quiet train --captions "$captions" --vision "$vision" --text "$text" --checkpoint 5 "$@")
 start=$(date +%s%N)
-train "$work/alone" "$@"
+"$work/pacl" "${arguments[@]}" --out "$work/alone"
 length=$((($(date +%s%N) - start) / 1000000)) # ms
-kills=0
+total=0
 for round in $(seq "$rounds"); do
   out=$work/killed-$round
+  kills=0
   while true; do
-    train "$out" "$@" &
+    "$work/pacl" "${arguments[@]}" --out "$out" &
     pid=$!
-    # Somewhere in the time that the whole takes, so that extraction and training are both hit.
-    sleep "$(awk -v ms="$length" -v r="$RANDOM" 'BEGIN { printf "%.3f", 0.05 + ms / 1000 * r / 32768 }')"
-    if kill -KILL "$pid" 2>/dev/null; then
-      kills=$((kills + 1))
-      wait "$pid" 2>/dev/null || true
-      # Three kills a round, then it may end.
-      [ $((kills % 3)) -eq 0 ] && { train "$out" "$@"; break; }
-    else
-      wait "$pid"
-      break
+    # Somewhere in the time that the whole takes, so that extraction and training are both hit; after three kills it may end.
+    if [ "$kills" -lt 3 ]; then
+      sleep "$(awk -v ms="$length" -v r="$RANDOM" 'BEGIN { printf "%.3f", 0.05 + 0.7 * ms / 1000 * r / 32768 }')"
+      kill -KILL "$pid" 2>/dev/null || true
     fi
+    status=0
+    wait "$pid" 2>/dev/null || status=$?
+    case $status in
+      0) break ;;
+      137) kills=$((kills + 1)) ;;
+      *) echo "round $round: pacl ended with status $status"; exit 1 ;;
+    esac
   done
   cmp "$work/alone/head.safetensors" "$out/head.safetensors"
   rm -rf "$out" "$out.features"
-  echo "round $round: the same head ($kills kills so far)"
+  total=$((total + kills))
+  echo "round $round: the same head after $kills kills"
 done
-echo "$rounds rounds, $kills kills: every head equals that of the undisturbed training"
+echo "$rounds rounds, $total kills: every head equals that of the undisturbed training"
