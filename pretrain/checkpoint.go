@@ -2,7 +2,10 @@ package pretrain
 
 import (
 	"bufio"
+	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -81,6 +84,31 @@ func (t *Trainer) Resume(path string) error {
 		}
 	}
 	t.step, t.spent = header.Step, header.CPUSeconds-processorSeconds()
+	return nil
+}
+
+// Begin takes the parameters of another recipe's checkpoint as the starting point. Sizes and vocabulary must be the same;
+// steps, moments and schedule begin anew.
+func (t *Trainer) Begin(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("begin from checkpoint: %w", err)
+	}
+	line, rest, _ := bytes.Cut(data, []byte("\n"))
+	var header checkpointHeader
+	if err := json.Unmarshal(line, &header); err != nil || header.Format != checkpointFormat {
+		return fmt.Errorf("begin: %s is no checkpoint of pacl pretrain", path)
+	}
+	c, d := t.config, header.Config
+	if c.Vision != d.Vision || c.Text != d.Text || c.Projection != d.Projection || c.Objective != d.Objective || len(rest) != 12*len(t.p) {
+		return fmt.Errorf("begin: %s holds a model of other sizes, vocabulary or objective", path)
+	}
+	if err := binary.Read(bytes.NewReader(rest), binary.LittleEndian, t.p); err != nil {
+		return fmt.Errorf("begin: read %s: %w", path, err)
+	}
+	sum := sha256.Sum256(data)
+	t.origin = hex.EncodeToString(sum[:8])
+	t.spent = header.CPUSeconds - processorSeconds()
 	return nil
 }
 

@@ -20,6 +20,10 @@ type RunOptions struct {
 	Examples Examples
 	// Out becomes the CLIP directory. While training it holds checkpoint and log.jsonl, from which a later run goes on.
 	Out string
+	// From, where not empty, is the checkpoint of an earlier recipe whose parameters are the start, and Until the step
+	// after which a run ends early with a checkpoint and no directory, to be the start of another; 0: the last.
+	From  string
+	Until int
 	// CheckpointEvery is the number of steps between checkpoints, 0: 100.
 	CheckpointEvery int
 	// SavePrecision of the tensors: bf16 (also for "") or f32.
@@ -27,6 +31,9 @@ type RunOptions struct {
 	// Progress, where not nil, is called after each step.
 	Progress func(Record)
 }
+
+// errUntil ends a run at RunOptions.Until.
+var errUntil = errors.New("the step to end at is reached")
 
 const (
 	checkpointName = "checkpoint"
@@ -51,6 +58,11 @@ func run(ctx context.Context, o RunOptions) (*Trainer, error) {
 	trainer, err := NewTrainer(o.Config, o.Examples)
 	if err != nil {
 		return nil, err
+	}
+	if o.From != "" {
+		if err := trainer.Begin(o.From); err != nil {
+			return nil, err
+		}
 	}
 	if err := os.MkdirAll(o.Out, 0o755); err != nil {
 		return nil, err
@@ -78,11 +90,17 @@ func run(ctx context.Context, o RunOptions) (*Trainer, error) {
 		if o.Progress != nil {
 			o.Progress(r)
 		}
-		if r.Step%o.CheckpointEvery == 0 || r.Step == o.Config.Steps {
-			return trainer.Checkpoint(checkpoint)
+		if r.Step%o.CheckpointEvery == 0 || r.Step == o.Config.Steps || r.Step == o.Until {
+			err = trainer.Checkpoint(checkpoint)
 		}
-		return nil
+		if err == nil && r.Step == o.Until {
+			err = errUntil
+		}
+		return err
 	})
+	if errors.Is(err, errUntil) {
+		return trainer, nil
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			err = errors.Join(err, trainer.Checkpoint(checkpoint))

@@ -42,6 +42,7 @@ type Trainer struct {
 	tokenizer  *tokenizer.CLIP
 	vocabulary *tokenizer.Trained
 	m          *dual
+	origin     string  // hash of the checkpoint it began from
 	step       int     // steps done
 	spent      float64 // processor seconds of earlier runs
 	p, m1, m2  []float32
@@ -138,7 +139,7 @@ func (t *Trainer) Recipe() string {
 	if err != nil {
 		panic(err) // a struct of numbers and strings
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d\n%s", described, t.examples.Name(), t.vocabulary.Size(), kernel.Name()))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d\n%s\n%s", described, t.examples.Name(), t.vocabulary.Size(), kernel.Name(), t.origin))
 	return hex.EncodeToString(sum[:8])
 }
 
