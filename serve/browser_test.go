@@ -17,6 +17,9 @@ import (
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"github.com/pacl/pacl"
+	"github.com/pacl/pacl/internal/testdata"
 )
 
 // chromium starts Debian's Chromium, or skips the test where PACL_BROWSER is not set. PACL_BROWSER is 1, or the browser's
@@ -308,4 +311,34 @@ func TestScoresInBrowser(t *testing.T) {
 	if differ > 0.001 {
 		t.Errorf("%.2f %% of the pixels differ", 100*differ)
 	}
+}
+
+// TestWholePathInBrowser is what a new user does with the head that comes with pacl and a real photo.
+func TestWholePathInBrowser(t *testing.T) {
+	ctx := chromium(t, "en-US")
+	t.Setenv("PACL_MODELS", testdata.Shared(t, "models"))
+	// PACL_PAGE_MODEL names another model, such as one that was trained on the scenes of the gallery.
+	model, err := pacl.Open(context.Background(), pacl.Options{Model: os.Getenv("PACL_PAGE_MODEL")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := launch(t, func(c *Config, _ *colourEngine) { c.Models = []Engine{NewEngine(model, "")} })
+	photos, err := filepath.Glob(filepath.Join(testdata.Shared(t, "data", "voc2012-mini"), "JPEGImages", "*.jpg"))
+	if err != nil || len(photos) == 0 {
+		t.Fatalf("no photo: %v", err)
+	}
+	on(t, ctx, emulation.SetDeviceMetricsOverride(1280, 900, 1, false), chromedp.Navigate(f.URL), until(isReady),
+		chromedp.SetUploadFiles("#file", []string{photos[3]}, chromedp.ByQuery), until(`!document.getElementById('work').hidden`),
+		typed("person, dog, cat, car,"), until(settled), until(`document.querySelectorAll('#legend li').length >= 4`))
+	screenshot(t, ctx, "whole-path")
+	// An example of the gallery, with the words that it comes with.
+	on(t, ctx, chromedp.Click("#new-photo", chromedp.ByQuery), until(`document.querySelectorAll('#gallery img').length === 6 && [...document.querySelectorAll('#gallery img')].every((i) => i.complete)`),
+		chromedp.Click("#gallery li:nth-child(3) button", chromedp.ByQuery), until(settled), chromedp.Click("#view", chromedp.ByQuery),
+		until(`!document.getElementById('probe').hidden`))
+	screenshot(t, ctx, "scene-desktop")
+	on(t, ctx, emulation.SetDeviceMetricsOverride(390, 844, 2, true))
+	screenshot(t, ctx, "scene-phone")
+	on(t, ctx, emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}),
+		emulation.SetDeviceMetricsOverride(1280, 900, 1, false))
+	screenshot(t, ctx, "scene-dark")
 }
