@@ -28,13 +28,15 @@ type Config struct {
 	Clip   float64 `json:"clip_norm"` // of the whole gradient, 0: none
 	// Small pictures come first: for SmallSteps steps, pictures of SmallSize pixels stand at random places of the grid of
 	// positions. They are cheap, and the same thing is as large in them as later.
-	SmallSteps int     `json:"small_steps"`
-	SmallSize  int     `json:"small_size"`
-	Objective  string  `json:"objective"` // clip, pacl, or clip+pacl
-	TauPatch   float64 `json:"tau_patch"` // of pacl
-	Recompute  bool    `json:"recompute"` // run the forward pass twice and keep no activations of the whole batch
-	Precision  string  `json:"precision"` // bf16 or f32: of the products; parameters are always float32
-	Seed       uint64  `json:"seed"`
+	SmallSteps int `json:"small_steps"`
+	SmallSize  int `json:"small_size"`
+	// EasySteps is for how many steps after those generated scenes hold two objects at most.
+	EasySteps int     `json:"easy_steps"`
+	Objective string  `json:"objective"` // clip, pacl, or clip+pacl
+	TauPatch  float64 `json:"tau_patch"` // of pacl
+	Recompute bool    `json:"recompute"` // run the forward pass twice and keep no activations of the whole batch
+	Precision string  `json:"precision"` // bf16 or f32: of the products; parameters are always float32
+	Seed      uint64  `json:"seed"`
 }
 
 // VisionConfig are the sizes of the image encoder.
@@ -105,6 +107,8 @@ func (c Config) Check() error {
 		}
 	}
 	switch {
+	case c.EasySteps < 0:
+		return fmt.Errorf("easy_steps is %d, expected 0 or more", c.EasySteps)
 	case c.SmallSteps < 0 || c.SmallSteps > 0 && (c.SmallSize < c.Vision.PatchSize || c.SmallSize > c.Vision.ImageSize || c.SmallSize%c.Vision.PatchSize != 0):
 		return fmt.Errorf("small_size is %d, expected a multiple of vision.patch_size %d up to vision.image_size %d", c.SmallSize, c.Vision.PatchSize, c.Vision.ImageSize)
 	case c.Vision.ImageSize%c.Vision.PatchSize != 0:

@@ -27,6 +27,14 @@ type Scenes struct {
 	Single, Easy uint64
 }
 
+// firstScene is the seed of the first scene of pre-training: seeds below are left to tests and demonstrations.
+const firstScene = 1 << 32
+
+// RecipeScenes are the scenes of a recipe: close-ups while pictures are small, then easy scenes, then all.
+func RecipeScenes(c Config) Scenes {
+	return Scenes{First: firstScene, Single: uint64(c.SmallSteps) * uint64(c.Batch), Easy: uint64(c.EasySteps) * uint64(c.Batch)}
+}
+
 // Len is 0: there is always another scene.
 func (s Scenes) Len() int { return 0 }
 

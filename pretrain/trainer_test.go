@@ -306,6 +306,20 @@ func TestRun(t *testing.T) {
 		}
 	}
 	c.Seed++
+	early, next := t.TempDir(), t.TempDir()
+	first, err := Run(t.Context(), RunOptions{Config: c, Examples: photos(), Out: early, Until: 2})
+	if err != nil || first.Steps() != 2 {
+		t.Fatalf("a run until step 2 ended at %d: %v", first.Steps(), err)
+	}
+	second, err := Run(t.Context(), RunOptions{Config: c, Examples: photos(), Out: next, From: filepath.Join(early, "checkpoint"), Until: 1})
+	if err != nil || second.Recipe() == first.Recipe() {
+		t.Fatalf("a run from a checkpoint has recipe %s, the checkpoint's is %s: %v", second.Recipe(), first.Recipe(), err)
+	}
+	other := c
+	other.Projection = 8
+	if _, err := Run(t.Context(), RunOptions{Config: other, Examples: photos(), Out: t.TempDir(), From: filepath.Join(early, "checkpoint")}); err == nil {
+		t.Error("a start of other sizes is taken")
+	}
 	if _, err := Run(t.Context(), RunOptions{Config: c, Examples: photos(), Out: parts}); err == nil {
 		t.Error("the checkpoint of another recipe is taken")
 	}
