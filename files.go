@@ -32,6 +32,8 @@ type FileOptions struct {
 	Overwrite bool    // do photos again that are done
 	// Extra, where not nil, writes more files of a photo; paths begin with stem.
 	Extra func(stem string, photo *imaging.Image, s *Segmentation) error
+	// ExtraKey names what Extra writes: a photo is done again when it changes.
+	ExtraKey string
 	// Done, where not nil, is called after each photo, from one goroutine at a time.
 	Done func(FileResult)
 }
@@ -129,6 +131,9 @@ func (m *Model) settings(v *Vocabulary, o FileOptions) string {
 	digest := sha256.New()
 	for _, part := range []any{info.Name, info.Vision.Hash, info.Text.Hash, info.Method, v.Labels, v.vectors, o.Image, o.Segment, o.Heatmaps, o.Opacity} {
 		fmt.Fprintf(digest, "%v\n", part)
+	}
+	if o.ExtraKey != "" {
+		fmt.Fprintf(digest, "extra %s\n", o.ExtraKey)
 	}
 	return hex.EncodeToString(digest.Sum(nil))
 }

@@ -20,8 +20,9 @@ type segmentCommand struct {
 	Background float64 `placeholder:"SHARE" help:"A pixel whose best label has less of the softmax (0 to 1) belongs to no label."`
 	Heatmaps   bool    `help:"Write where each label is, as pictures."`
 	Opacity    float64 `default:"0.55" help:"Opacity of the colours in overlays."`
-	Overwrite  bool    `help:"Do photos again that are done."`
-	JSON       bool    `name:"json" help:"Print the summaries as JSON lines on standard output."`
+	formatFlags
+	Overwrite bool `help:"Do photos again that are done."`
+	JSON      bool `name:"json" help:"Print the summaries as JSON lines on standard output."`
 }
 
 func (c *segmentCommand) Run(s *session) error {
@@ -52,6 +53,7 @@ func (c *segmentCommand) Run(s *session) error {
 	err = model.SegmentFiles(s, photos, vocabulary, pacl.FileOptions{
 		Out: c.Out, Image: c.imageFlags.options(), Segment: pacl.SegmentOptions{Background: c.Background},
 		Heatmaps: c.Heatmaps, Opacity: c.Opacity, Overwrite: c.Overwrite,
+		Extra: c.formatFlags.extra(), ExtraKey: c.formatFlags.key(),
 		Done: func(r pacl.FileResult) {
 			done++
 			switch {
