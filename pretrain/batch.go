@@ -64,6 +64,9 @@ func (b *batch[T]) run(p, pixels []T, size int, corners []corner, ids [][]int32)
 	c := b.m.config
 	side := size / c.Vision.PatchSize
 	b.size, b.cells, b.corners = size, side*side, corners
+	if c.locked() {
+		b.cells = c.LockedPatches
+	}
 	count, n, d, micro := len(ids), b.cells, c.Projection, c.Micro
 	micros := (count + micro - 1) / micro
 	for _, m := range []*mat[T]{&b.image, &b.text, &b.dImage, &b.dText} {
@@ -101,7 +104,11 @@ func (b *batch[T]) run(p, pixels []T, size int, corners []corner, ids [][]int32)
 		if c.usesPACL() {
 			dPatches = b.dPatches.slice(from*n, to*n, 0, d)
 		}
-		imagesGrad(l.engine, b.m, p, l.gradient, images, b.dImage.slice(from, to, 0, d), dPatches)
+		if c.locked() {
+			lockedImagesGrad(l.engine, b.m, p, l.gradient, images, dPatches)
+		} else {
+			imagesGrad(l.engine, b.m, p, l.gradient, images, b.dImage.slice(from, to, 0, d), dPatches)
+		}
 		textsGrad(l.engine, b.m, p, l.gradient, texts, b.dText.slice(from, to, 0, d))
 	})
 	const piece = 1 << 15
@@ -151,7 +158,11 @@ func (b *batch[T]) forward(l *lane[T], i int, p, pixels []T, ids [][]int32, agai
 		}
 	}
 	imageTrace, textTrace := b.passes(l, i)
-	images(l.engine, b.m, p, imageTrace, pixels[from*pictures:to*pictures], b.size, b.corners[from:to], imageRows, patches)
+	if c.locked() {
+		lockedImages(l.engine, b.m, p, imageTrace, pixels[from*pictures:to*pictures], patches)
+	} else {
+		images(l.engine, b.m, p, imageTrace, pixels[from*pictures:to*pictures], b.size, b.corners[from:to], imageRows, patches)
+	}
 	texts(l.engine, b.m, p, textTrace, ids[from:to], textRows)
 }
 

@@ -35,8 +35,13 @@ type Config struct {
 	Objective string  `json:"objective"` // clip, pacl, or clip+pacl
 	TauPatch  float64 `json:"tau_patch"` // of pacl
 	Recompute bool    `json:"recompute"` // run the forward pass twice and keep no activations of the whole batch
-	Precision string  `json:"precision"` // bf16 or f32: of the products; parameters are always float32
-	Seed      uint64  `json:"seed"`
+	// LockedWidth and LockedPatches describe the tokens of a locked vision encoder, whose features take the place of the
+	// vision transformer. They follow from the features.
+	LockedWidth   int `json:"locked_width,omitempty"`
+	LockedPatches int `json:"locked_patches,omitempty"`
+
+	Precision string `json:"precision"` // bf16 or f32: of the products; parameters are always float32
+	Seed      uint64 `json:"seed"`
 }
 
 // VisionConfig are the sizes of the image encoder.
@@ -153,6 +158,8 @@ func (c Config) sizeAt(step int) int {
 	}
 	return c.Vision.ImageSize
 }
+
+func (c Config) locked() bool { return c.LockedWidth > 0 }
 
 // patches is the number of patch tokens of one picture.
 func (c Config) patches() int {

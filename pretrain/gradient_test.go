@@ -52,6 +52,7 @@ func TestGradient(t *testing.T) {
 		{"clip", func(c *Config) { c.Objective = "clip" }},
 		{"pacl recomputed", func(c *Config) { c.Objective, c.Recompute = "pacl", true }},
 		{"small pictures", func(c *Config) { c.SmallSteps, c.SmallSize = 1, 8 }},
+		{"locked vision", func(c *Config) { c.Objective, c.LockedWidth, c.LockedPatches = "pacl", 7, 4 }},
 		{"gelu recomputed", func(c *Config) { c.Activation, c.Recompute = "gelu", true }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -65,6 +66,9 @@ func TestGradient(t *testing.T) {
 			}
 			size, corners := c.sizeAt(0), make([]corner, c.Batch)
 			pixels, ids := tinyExamples[float64](c, c.Batch, 6)
+			if c.locked() {
+				pixels = pixels[:c.Batch*c.LockedPatches*c.LockedWidth]
+			}
 			if c.SmallSteps > 0 {
 				pixels = pixels[:c.Batch*3*size*size]
 				for i := range corners {

@@ -24,6 +24,9 @@ func (m *dual) initial(seed uint64, pictures []float32) []float32 {
 			p[tensor.span.from+i] = float32(value)
 		}
 	}
+	if m.config.locked() {
+		return p
+	}
 	side, w := m.config.Vision.ImageSize/m.config.Vision.PatchSize, m.config.Vision.Width
 	wavePositions(at(p, m.vision.positions)[w:], side, w)
 	for _, b := range m.vision.blocks {

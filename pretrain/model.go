@@ -38,19 +38,13 @@ type textTower struct {
 func newDual(c Config) *dual {
 	m := &dual{config: c}
 	l := &m.layout
-	v := &m.vision
-	w, patch := c.Vision.Width, c.Vision.PatchSize
-	v.tower = tower{width: w, heads: c.Vision.Heads, hidden: 4 * w, act: c.activation(), eps: normEps}
-	v.class = l.add("vision_model.embeddings.class_embedding", 1/math.Sqrt(float64(w)), 0, w)
-	v.patchWeight = l.add("vision_model.embeddings.patch_embedding.weight", 1/math.Sqrt(float64(3*patch*patch)), 0, w, 3, patch, patch)
-	v.positions = l.add("vision_model.embeddings.position_embedding.weight", 0.02, 0, 1+c.patches(), w)
-	v.preWeight, v.preBias = l.norm("vision_model.pre_layrnorm", w)
-	v.blocks = l.blocks("vision_model.encoder.layers", w, c.Vision.Layers)
-	v.postWeight, v.postBias = l.norm("vision_model.post_layernorm", w)
-	v.output = l.add("visual_projection.weight", 1/math.Sqrt(float64(w)), 0, c.Projection, w)
-
+	width := c.LockedWidth
+	if !c.locked() {
+		m.addVision()
+		width = c.Vision.Width
+	}
 	t := &m.text
-	w = c.Text.Width
+	w := c.Text.Width
 	t.tower = tower{width: w, heads: c.Text.Heads, hidden: 4 * w, causal: true, act: c.activation(), eps: normEps}
 	t.tokens = l.add("text_model.embeddings.token_embedding.weight", 0.02, 0, c.Text.Vocabulary, w)
 	t.positions = l.add("text_model.embeddings.position_embedding.weight", 0.01, 0, c.Text.Context, w)
@@ -60,9 +54,22 @@ func newDual(c Config) *dual {
 	m.logitScale = l.add("logit_scale", 0, startScale)
 	if c.usesPACL() {
 		m.patchScale = l.add("patch_logit_scale", 0, startScale)
-		m.patchProjection = l.add("patch_projection.weight", 1/math.Sqrt(float64(c.Vision.Width)), 0, c.Projection, c.Vision.Width)
+		m.patchProjection = l.add("patch_projection.weight", 1/math.Sqrt(float64(width)), 0, c.Projection, width)
 	}
 	return m
+}
+
+func (m *dual) addVision() {
+	c, l, v := m.config, &m.layout, &m.vision
+	w, patch := c.Vision.Width, c.Vision.PatchSize
+	v.tower = tower{width: w, heads: c.Vision.Heads, hidden: 4 * w, act: c.activation(), eps: normEps}
+	v.class = l.add("vision_model.embeddings.class_embedding", 1/math.Sqrt(float64(w)), 0, w)
+	v.patchWeight = l.add("vision_model.embeddings.patch_embedding.weight", 1/math.Sqrt(float64(3*patch*patch)), 0, w, 3, patch, patch)
+	v.positions = l.add("vision_model.embeddings.position_embedding.weight", 0.02, 0, 1+c.patches(), w)
+	v.preWeight, v.preBias = l.norm("vision_model.pre_layrnorm", w)
+	v.blocks = l.blocks("vision_model.encoder.layers", w, c.Vision.Layers)
+	v.postWeight, v.postBias = l.norm("vision_model.post_layernorm", w)
+	v.output = l.add("visual_projection.weight", 1/math.Sqrt(float64(w)), 0, c.Projection, w)
 }
 
 func (l *layout) norm(name string, w int) (weight, bias span) {

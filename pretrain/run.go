@@ -18,6 +18,8 @@ import (
 type RunOptions struct {
 	Config   Config
 	Examples Examples
+	// Features, where set, lock a vision encoder: they take the place of Examples, and Out becomes a text encoder.
+	Features *Features
 	// Out becomes the CLIP directory. While training it holds checkpoint and log.jsonl, from which a later run goes on.
 	Out string
 	// From, where not empty, is the checkpoint of an earlier recipe whose parameters are the start, and Until the step
@@ -55,7 +57,13 @@ func run(ctx context.Context, o RunOptions) (*Trainer, error) {
 		return nil, fmt.Errorf("batch %d needs about %d MB, of which %d are free: set recompute, or a smaller micro_batch or batch",
 			o.Config.Batch, need>>20, have>>20)
 	}
-	trainer, err := NewTrainer(o.Config, o.Examples)
+	var trainer *Trainer
+	var err error
+	if o.Features != nil {
+		trainer, err = NewLockedTrainer(o.Config, *o.Features)
+	} else {
+		trainer, err = NewTrainer(o.Config, o.Examples)
+	}
 	if err != nil {
 		return nil, err
 	}

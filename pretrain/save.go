@@ -12,7 +12,8 @@ import (
 )
 
 // Save writes the model as a Hugging Face-style CLIP directory, its tensors in bfloat16 or, with precision f32, float32:
-// config.json, model.safetensors, the tokenizer's files and preprocessor_config.json.
+// config.json, model.safetensors, the tokenizer's files and preprocessor_config.json. With a locked vision encoder it
+// holds the text encoder alone.
 func (t *Trainer) Save(dir, precision string) error {
 	if err := t.save(dir, precision); err != nil {
 		return fmt.Errorf("save model: %w", err)
@@ -30,6 +31,9 @@ func (t *Trainer) save(dir, precision string) error {
 	if err := writeJSON(filepath.Join(dir, "config.json"), huggingFaceConfig(t.config, int(t.tokenizer.Start()), int(t.tokenizer.End()), precision)); err != nil {
 		return err
 	}
+	if t.config.locked() {
+		return t.saveTensors(dir, precision)
+	}
 	size := t.config.Vision.ImageSize
 	if err := writeJSON(filepath.Join(dir, "preprocessor_config.json"), map[string]any{
 		"image_processor_type": "CLIPImageProcessor", "do_resize": true, "size": map[string]int{"shortest_edge": size}, "resample": 3,
@@ -39,6 +43,10 @@ func (t *Trainer) save(dir, precision string) error {
 	}); err != nil {
 		return err
 	}
+	return t.saveTensors(dir, precision)
+}
+
+func (t *Trainer) saveTensors(dir, precision string) error {
 	tensor := weights.NewBF16
 	if precision == "f32" {
 		tensor = weights.NewFloat32

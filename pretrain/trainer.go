@@ -38,7 +38,8 @@ type Record struct {
 // Trainer runs a recipe step by step.
 type Trainer struct {
 	config     Config
-	examples   Examples
+	examples   namedExamples
+	load       func(step int) ([][]int32, []corner, error) // fills pixels
 	tokenizer  *tokenizer.CLIP
 	vocabulary *tokenizer.Trained
 	m          *dual
@@ -56,53 +57,68 @@ func NewTrainer(c Config, examples Examples) (*Trainer, error) {
 		return nil, fmt.Errorf("recipe: %w", err)
 	}
 	t := &Trainer{config: c, examples: examples}
+	t.load = func(step int) ([][]int32, []corner, error) { return t.loadPictures(examples, step) }
+	err := t.start(func(i, draw uint64) (string, error) { return captionOf(examples, i, draw) },
+		func() ([]float32, error) { return t.firstPictures(examples) })
+	return t, err
+}
+
+// namedExamples is what all examples have in common.
+type namedExamples interface {
+	Len() int
+	Name() string
+}
+
+// start learns the tokenizer and draws the parameters.
+func (t *Trainer) start(caption func(i, draw uint64) (string, error), pictures func() ([]float32, error)) error {
+	c := t.config
 	var failure error
 	sample := tokenizerSample
-	if n := examples.Len(); n > 0 {
+	if n := t.examples.Len(); n > 0 {
 		sample = min(sample, n)
 	}
 	trained, err := tokenizer.TrainBPE(func(yield func(string) bool) {
 		for i := 0; i < sample; i++ {
 			for draw := uint64(0); draw < 3; draw++ {
-				caption, err := captionOf(examples, uint64(i), draw)
+				text, err := caption(uint64(i), draw)
 				if err != nil {
 					failure = err
 					return
 				}
-				if !yield(caption) {
+				if !yield(text) {
 					return
 				}
 			}
 		}
 	}, c.Text.Vocabulary)
 	if err := errors.Join(failure, err); err != nil {
-		return nil, err
+		return err
 	}
 	t.vocabulary = trained
 	if t.tokenizer, err = trained.Tokenizer(); err != nil {
-		return nil, err
+		return err
 	}
 	t.config.Text.Vocabulary = trained.Size()
 	t.m = newDual(t.config)
-	first, err := t.firstPictures()
+	first, err := pictures()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	t.p = t.m.initial(c.Seed, first)
 	t.m1, t.m2 = make([]float32, len(t.p)), make([]float32, len(t.p))
 	t.batch = newBatch(t.m, func() engine[float32] { return &fast{precision: t.config.precision()} })
-	return t, nil
+	return nil
 }
 
 // firstPictures are the pictures that the first layer starts adapted to.
-func (t *Trainer) firstPictures() ([]float32, error) {
+func (t *Trainer) firstPictures(examples Examples) ([]float32, error) {
 	size, count := t.config.sizeAt(0), 64
-	if n := t.examples.Len(); n > 0 {
+	if n := examples.Len(); n > 0 {
 		count = min(count, n)
 	}
 	var pictures []float32
 	for i := 0; i < count; i++ {
-		rgb, _, err := t.examples.Load(uint64(i), size, 0)
+		rgb, _, err := examples.Load(uint64(i), size, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -223,8 +239,8 @@ func lengthOf(g []float32) float64 {
 	return math.Sqrt(sum)
 }
 
-// load fills the pixels of a step and returns its token ids and the pictures' places in the grid of positions.
-func (t *Trainer) load(step int) ([][]int32, []corner, error) {
+// loadPictures fills the pixels of a step and returns its token ids and the pictures' places in the grid of positions.
+func (t *Trainer) loadPictures(examples Examples, step int) ([][]int32, []corner, error) {
 	c := t.config
 	size := c.sizeAt(step)
 	spare := (c.Vision.ImageSize-size)/c.Vision.PatchSize + 1
@@ -238,7 +254,7 @@ func (t *Trainer) load(step int) ([][]int32, []corner, error) {
 		random := rand.New(rand.NewPCG(c.Seed, number))
 		draw := random.Uint64() >> 1
 		corners[i] = corner{random.IntN(spare), random.IntN(spare)}
-		rgb, caption, err := t.examples.Load(t.pick(number), size, draw)
+		rgb, caption, err := examples.Load(t.pick(number), size, draw)
 		if err != nil {
 			mutex.Lock()
 			failure = err
