@@ -3,7 +3,6 @@ package pacl
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/pacl/pacl/caption"
@@ -19,12 +18,20 @@ type EvaluateOptions struct {
 	Templates  string
 	Synonyms   bool // score all words of a class, not only the first
 	Background float64
+	Refine     readout.Refinement // by the colours of the photo; the zero value is none
 	Run        evaluate.RunOptions
+	// More stands in the protocol line beside what the experiment itself says: how a threshold was found, for one.
+	More map[string]string
 }
 
-// Evaluate measures a model's segmentation on a data set. A class that a names table lacks counts with IoU 0.
-func (m *Model) Evaluate(ctx context.Context, d *evaluate.Dataset, o EvaluateOptions) (*evaluate.SegmentationResult, error) {
-	classes := d.Classes
+// measured is what the experiments on a data set with masks share.
+type measured struct {
+	vocabulary *Vocabulary
+	protocol   evaluate.Protocol
+}
+
+// prepare encodes the classes. A class that a names table lacks stays and scores nothing.
+func (m *Model) prepare(ctx context.Context, classes []evaluate.Class, o EvaluateOptions) (r measured, err error) {
 	if !o.Synonyms {
 		classes = evaluate.WithoutSynonyms(classes)
 	}
@@ -32,78 +39,103 @@ func (m *Model) Evaluate(ctx context.Context, d *evaluate.Dataset, o EvaluateOpt
 	for i, class := range classes {
 		labels[i] = Label{Name: class.Name, Words: class.Words}
 	}
-	if o.Templates == "" {
-		o.Templates = m.Info().Templates
+	r.vocabulary, err = m.Vocabulary(ctx, labels, VocabularyOptions{Templates: o.Templates, AllowUnknown: true})
+	if err != nil {
+		return r, err
 	}
-	options := VocabularyOptions{Templates: o.Templates, AllowUnknown: true}
-	vocabulary, err := m.Vocabulary(ctx, labels, options)
+	if r.protocol, err = m.protocol(o); err != nil {
+		return r, err
+	}
+	if unknown := len(r.vocabulary.Unknown); unknown > 0 {
+		r.protocol.Known, r.protocol.Names = len(labels)-unknown, len(labels)
+	}
+	return r, nil
+}
+
+// scores encodes a photo and scores it against words.
+func (m *Model) scores(ctx context.Context, photo *imaging.Image, v *Vocabulary, o ImageOptions) (readout.Scores, error) {
+	encoded, err := m.Encode(ctx, photo, o)
+	if err != nil {
+		return readout.Scores{}, err
+	}
+	return m.Scores(ctx, encoded, v)
+}
+
+// Evaluate measures a model's segmentation on a data set. A class that a names table lacks counts with IoU 0.
+func (m *Model) Evaluate(ctx context.Context, d *evaluate.Dataset, o EvaluateOptions) (*evaluate.SegmentationResult, error) {
+	r, err := m.prepare(ctx, d.Classes, o)
 	if err != nil {
 		return nil, err
 	}
 	segment := func(ctx context.Context, photo *imaging.Image) (*imaging.Mask, error) {
-		encoded, err := m.Encode(ctx, photo, o.Image)
+		scores, err := m.scores(ctx, photo, r.vocabulary, o.Image)
 		if err != nil {
 			return nil, err
 		}
-		result, err := m.Segment(ctx, encoded, vocabulary, SegmentOptions{Background: o.Background})
+		result, err := m.SegmentScores(ctx, scores, r.vocabulary, SegmentOptions{Background: o.Background, Refine: o.Refine, Photo: photo})
 		if err != nil {
 			return nil, err
 		}
 		return result.Mask, nil
 	}
-	protocol, err := m.protocol(o)
-	if err != nil {
-		return nil, err
-	}
-	if len(vocabulary.Unknown) > 0 {
-		protocol.Known, protocol.Names = len(labels)-len(vocabulary.Unknown), len(labels)
-	}
-	return evaluate.Segmentation(ctx, d, evaluate.SegmenterFunc(segment), protocol, o.Run)
+	return evaluate.Segmentation(ctx, d, evaluate.SegmenterFunc(segment), r.protocol, o.Run)
 }
 
-// protocol is the line that tells how a number was made.
-func (m *Model) protocol(o EvaluateOptions) (evaluate.Protocol, error) {
-	info := m.Info()
-	p := evaluate.Protocol{
-		Size:   readout.InputSize{Short: o.Image.Size, Width: o.Image.Width, Height: o.Image.Height},
-		Stride: o.Image.Stride, Window: o.Image.Window, WindowStride: o.Image.WindowStride,
-		Synonyms: o.Synonyms, Threshold: o.Background,
+// shareSegmenter adapts a function to evaluate.ShareSegmenter.
+type shareSegmenter func(ctx context.Context, photo *imaging.Image) (*imaging.Mask, []float32, error)
+
+// SegmentShares calls the function.
+func (f shareSegmenter) SegmentShares(ctx context.Context, photo *imaging.Image) (*imaging.Mask, []float32, error) {
+	return f(ctx, photo)
+}
+
+// SweepBackground measures background thresholds in one pass over a data set with a background class, which should be a
+// training split, and returns all of them with their mIoU and the best one.
+func (m *Model) SweepBackground(ctx context.Context, d *evaluate.Dataset, thresholds []float64, o EvaluateOptions) ([]evaluate.SweepPoint, evaluate.SweepPoint, error) {
+	r, err := m.prepare(ctx, d.Classes, o)
+	if err != nil {
+		return nil, evaluate.SweepPoint{}, err
 	}
-	if p.Size == (readout.InputSize{}) {
-		p.Size.Short = info.InputSize
-	}
-	if p.Stride == 0 {
-		p.Stride = info.Stride
-	}
-	if p.Window > 0 && p.WindowStride == 0 {
-		p.WindowStride = max(p.Window/2/p.Stride, 1) * p.Stride
-	}
-	switch o.Templates {
-	case "none", "table":
-		p.Templates = o.Templates
-	default:
-		templates, err := caption.Templates(o.Templates)
+	segment := func(ctx context.Context, photo *imaging.Image) (*imaging.Mask, []float32, error) {
+		scores, err := m.scores(ctx, photo, r.vocabulary, o.Image)
 		if err != nil {
-			return p, err
+			return nil, nil, err
 		}
-		p.Templates = fmt.Sprint(len(templates))
+		labelled, err := m.labels(ctx, scores, SegmentOptions{Refine: o.Refine, Photo: photo}, true)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &imaging.Mask{Width: labelled.Width, Height: labelled.Height, ID: labelled.ID}, labelled.Confidence, nil
 	}
-	return p, nil
+	return evaluate.Sweep(ctx, d, shareSegmenter(segment), thresholds, o.Run)
 }
 
 // MosaicOptions say what mosaics are laid from.
 type MosaicOptions struct {
-	Captions string
-	Source   caption.Options
-	Seed     uint64
-	Count    int // mosaics; 0 = 200
-	Tiles    int // per side; 0 = 2
-	Pixels   int // side of a mosaic; 0 = 448
+	Captions  string
+	Source    caption.Options
+	Seed      uint64
+	Count     int     // mosaics; 0 = 200
+	Tiles     int     // per side; 0 = 2
+	Pixels    int     // side of a mosaic; 0 = 448
+	MinPhotos int     // of a name that competes; 0 = 4
+	Border    float64 // share of a tile's side that is not scored at each of its edges
+	// Keep chooses photos by key, as those of a validation split; nil keeps all.
+	Keep func(key string) bool
 }
+
+// MosaicDataset is a data set of mosaics. It reads its tiles when they are asked for, so that it has to be closed.
+type MosaicDataset struct {
+	*evaluate.Dataset
+	source caption.Source
+}
+
+// Close closes the captioned photos.
+func (d *MosaicDataset) Close() error { return d.source.Close() }
 
 // Mosaics lays seeded mosaics of captioned photos, whose tiles are the masks: a data set that ranks models without any
 // masks, and that hyper-parameters can therefore be chosen by. The names are those of the model's names table.
-func (m *Model) Mosaics(ctx context.Context, o MosaicOptions) (*evaluate.Dataset, error) {
+func (m *Model) Mosaics(ctx context.Context, o MosaicOptions) (*MosaicDataset, error) {
 	table, ok := m.text.(*encoder.Names)
 	if !ok {
 		return nil, errors.New("mosaics need a names table as the text encoder: its names are what captions are searched for")
@@ -112,14 +144,18 @@ func (m *Model) Mosaics(ctx context.Context, o MosaicOptions) (*evaluate.Dataset
 	if err != nil {
 		return nil, err
 	}
-	defer source.Close()
 	names := make([]string, table.Info().Vocabulary)
 	for i := range names {
 		names[i] = table.Name(i)
 	}
-	return evaluate.Mosaics(ctx, source, evaluate.MosaicOptions{
+	d, err := evaluate.Mosaics(ctx, source, evaluate.MosaicOptions{
 		Names: names, Find: table, Count: o.Count, Tiles: o.Tiles, Pixels: o.Pixels, Seed: o.Seed,
+		MinPhotos: o.MinPhotos, Border: o.Border, Keep: o.Keep,
 	})
+	if err != nil {
+		return nil, errors.Join(err, source.Close())
+	}
+	return &MosaicDataset{d, source}, nil
 }
 
 // DatasetNames are the data sets that Evaluate knows.

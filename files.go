@@ -188,7 +188,9 @@ func (r *fileRun) segment(ctx context.Context, photo Photo, stem string) (*FileS
 	if err != nil {
 		return nil, err
 	}
-	result, err := m.SegmentScores(ctx, scores, v, o.Segment)
+	segment := o.Segment
+	segment.Photo = im
+	result, err := m.SegmentScores(ctx, scores, v, segment)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +227,9 @@ func (r *fileRun) segment(ctx context.Context, photo Photo, stem string) (*FileS
 }
 
 func (r *fileRun) summarise(photo Photo, s *Segmentation) *FileSummary {
-	protocol, err := r.model.protocol(EvaluateOptions{Image: r.options.Image, Templates: r.model.Info().Templates, Background: r.options.Segment.Background})
+	protocol, err := r.model.protocol(EvaluateOptions{
+		Image: r.options.Image, Templates: r.vocabulary.templates, Background: r.options.Segment.Background, Refine: r.options.Segment.Refine,
+	})
 	line := ""
 	if err == nil {
 		line = strings.TrimSpace(protocol.String())

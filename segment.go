@@ -29,6 +29,8 @@ type Vocabulary struct {
 	width   int
 	first   []int     // [labels + 1]: where each label's words begin
 	vectors []float32 // [words, width], unit vectors; NaN for unknown words
+	// templates that the words were put into, as Options name them, or "table"
+	templates string
 }
 
 // Vocabulary encodes the words of labels.
@@ -36,7 +38,7 @@ func (m *Model) Vocabulary(ctx context.Context, labels []Label, o VocabularyOpti
 	if len(labels) == 0 {
 		return nil, errors.New("the label list is empty")
 	}
-	v := &Vocabulary{Labels: labels, first: make([]int, 1, len(labels)+1)}
+	v := &Vocabulary{Labels: labels, first: make([]int, 1, len(labels)+1), templates: m.templates(o.Templates)}
 	var words []string
 	for _, label := range labels {
 		words = append(words, label.Words...)
@@ -52,6 +54,14 @@ func (m *Model) Vocabulary(ctx context.Context, labels []Label, o VocabularyOpti
 		return nil, err
 	}
 	return v, nil
+}
+
+// templates are those that words are put into where the user names some, or none.
+func (m *Model) templates(asked string) string {
+	if _, table := m.text.(*encoder.Names); table || asked == "" {
+		return m.Info().Templates
+	}
+	return asked
 }
 
 // lookUp finds words in a names table. A label counts as unknown if all its words are.
@@ -191,6 +201,9 @@ type SegmentOptions struct {
 	Temperature float64
 	// Confidence asks for the winners' mean share in the results.
 	Confidence bool
+	// Refine is a refinement by the colours of Photo, which must then be given; the zero value is none.
+	Refine readout.Refinement
+	Photo  *imaging.Image
 }
 
 // Segmentation is a photo's mask with what each label got.
@@ -221,11 +234,7 @@ func (m *Model) Segment(ctx context.Context, e *Encoded, v *Vocabulary, o Segmen
 
 // SegmentScores is Segment for scores that were computed, or changed, before.
 func (m *Model) SegmentScores(ctx context.Context, scores readout.Scores, v *Vocabulary, o SegmentOptions) (*Segmentation, error) {
-	scale := m.Info().LogitScale
-	if o.Temperature > 0 {
-		scale = 1 / o.Temperature
-	}
-	labelled, err := readout.Segment(ctx, scores, readout.Options{LogitScale: scale, Background: o.Background, Confidence: o.Confidence})
+	labelled, err := m.labels(ctx, scores, o, false)
 	if err != nil {
 		return nil, err
 	}
@@ -236,6 +245,21 @@ func (m *Model) SegmentScores(ctx context.Context, scores readout.Scores, v *Voc
 	}
 	result.Background = labelled.Stats[len(v.Labels)].Share
 	return result, nil
+}
+
+// labels reads scores out, refined where that is asked for, and with the winner's share at every pixel for shares.
+func (m *Model) labels(ctx context.Context, scores readout.Scores, o SegmentOptions, shares bool) (*readout.Segmentation, error) {
+	options := readout.Options{LogitScale: m.Info().LogitScale, Background: o.Background, Confidence: o.Confidence || shares, ConfidenceMap: shares}
+	if o.Temperature > 0 {
+		options.LogitScale = 1 / o.Temperature
+	}
+	if o.Refine.Iterations == 0 {
+		return readout.Segment(ctx, scores, options)
+	}
+	if o.Photo == nil {
+		return nil, errors.New("refinement without a photo to go by")
+	}
+	return readout.SegmentRefined(ctx, scores, o.Photo.Pix, o.Refine, options)
 }
 
 // Heatmap is where a label is in a photo: the softmax over patches of its scores divided by tau_patch, [GridH, GridW];

@@ -91,8 +91,13 @@ func CacheDir() string {
 			return dir
 		}
 	}
+	return filepath.Join(homeDir(), "hub")
+}
+
+// homeDir is the directory of Hugging Face's tools, which holds the cache and the token.
+func homeDir() string {
 	if dir := os.Getenv("HF_HOME"); dir != "" {
-		return filepath.Join(dir, "hub")
+		return dir
 	}
 	base := os.Getenv("XDG_CACHE_HOME")
 	if base == "" {
@@ -102,7 +107,7 @@ func CacheDir() string {
 		}
 		base = filepath.Join(home, ".cache")
 	}
-	return filepath.Join(base, "huggingface", "hub")
+	return filepath.Join(base, "huggingface")
 }
 
 // findSnapshot finds a revision of a model in the cache; the empty revision is main.

@@ -10,6 +10,9 @@ type commands struct {
 	Eval     evalCommand     `cmd:"" help:"Measure a model as the paper does."`
 	Serve    serveCommand    `cmd:"" help:"Serve models over HTTP, with a page for people."`
 	Export   exportCommand   `cmd:"" help:"Write a model in other formats."`
+	Demo     demoCommand     `cmd:"" help:"Show all of it on generated scenes: no model, photo or network is needed."`
+	Pretrain pretrainCommand `cmd:"" help:"Train a pair of encoders from nothing, or a text encoder for a given vision encoder."`
+	Scenes   scenesCommand   `cmd:"" help:"Write generated scenes with captions and masks."`
 	Info     infoCommand     `cmd:"" help:"Say what a directory is and what it is good for."`
 
 	Quiet   bool             `short:"q" help:"Print results and errors only."`
