@@ -1,6 +1,7 @@
 package pacl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/pacl/pacl/imaging"
 	"github.com/pacl/pacl/internal/kernel"
 	"github.com/pacl/pacl/models"
+	"github.com/pacl/pacl/models/builtin"
 	"github.com/pacl/pacl/readout"
 )
 
@@ -74,6 +76,13 @@ func Open(_ context.Context, o Options) (*Model, error) {
 		o.Warn = func(string) {}
 	}
 	m := &Model{precision: precision}
+	if o.Model == builtin.Name && !exists(o.Model) {
+		var clip string
+		if o.Model, clip, err = builtin.Dir(); err != nil {
+			return nil, err
+		}
+		o.Vision, o.Text = cmp.Or(o.Vision, clip), cmp.Or(o.Text, clip)
+	}
 	switch {
 	case o.Model != "":
 		dir, err := hub.Resolve(o.Model)

@@ -137,5 +137,8 @@ func writeAtomic(path string, write func(w io.Writer) error) (err error) {
 	if err = file.Close(); err != nil {
 		return err
 	}
+	if err = os.Chmod(file.Name(), 0o644); err != nil {
+		return err
+	}
 	return os.Rename(file.Name(), path)
 }

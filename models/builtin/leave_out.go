@@ -1,0 +1,7 @@
+//go:build nobuiltin
+
+package builtin
+
+import "io/fs"
+
+var files fs.FS
