@@ -1,7 +1,6 @@
 package align
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -121,7 +120,7 @@ func TestUnrelatedImagesAndTextsStayAtChance(t *testing.T) {
 	if hitsLeaking < rounds*b/2 {
 		t.Errorf("the leaking variant retrieves %d of %d unrelated captions, expected more than half: the test shows nothing", hitsLeaking, rounds*b)
 	}
-	t.Log(fmt.Sprintf("retrieved of %d unrelated captions: ours %d, leaking variant %d", rounds*b, hitsOurs, hitsLeaking))
+	t.Logf("retrieved of %d unrelated captions: ours %d, leaking variant %d", rounds*b, hitsOurs, hitsLeaking)
 }
 
 func hits(phi []float64, b int) int {

@@ -17,7 +17,6 @@ type picture struct {
 	id            string
 	data          []byte
 	width, height int
-	kept          bool // is in the cache, or is to be
 
 	mu       sync.Mutex
 	variants map[variant]Encoded
