@@ -1,13 +1,14 @@
 package pacl
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/pacl/pacl/encoder"
+	"github.com/pacl/pacl/internal/atomicfile"
 	"github.com/pacl/pacl/internal/kernel"
 	"github.com/pacl/pacl/onnx"
 )
@@ -42,23 +43,15 @@ func (m *Model) ExportONNX(dir string, stride int) ([]string, error) {
 		text.Head, text.Centre = m.head.Head, m.head.NamesMean
 	}
 	var paths []string
-	write := func(name string, fill func(*bytes.Buffer) error) error {
-		var buffer bytes.Buffer
-		if err := fill(&buffer); err != nil {
-			return err
-		}
+	write := func(name string, fill func(io.Writer) error) error {
 		path := filepath.Join(dir, name)
-		// A file that is only partly there must not have the name that a user looks for.
-		if err := os.WriteFile(path+".part", buffer.Bytes(), 0o666); err != nil {
-			return fmt.Errorf("export: %w", err)
-		}
-		if err := os.Rename(path+".part", path); err != nil {
+		if err := atomicfile.Write(path, fill); err != nil {
 			return fmt.Errorf("export: %w", err)
 		}
 		paths = append(paths, path)
 		return nil
 	}
-	if err := write(ONNXPatches, func(b *bytes.Buffer) error { return onnx.WriteVision(b, raw, vision) }); err != nil {
+	if err := write(ONNXPatches, func(w io.Writer) error { return onnx.WriteVision(w, raw, vision) }); err != nil {
 		return nil, err
 	}
 	if _, table := m.text.(*encoder.Names); table {
@@ -68,5 +61,5 @@ func (m *Model) ExportONNX(dir string, stride int) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("export: %w", err)
 	}
-	return paths, write(ONNXTexts, func(b *bytes.Buffer) error { return onnx.WriteText(b, rawText, text) })
+	return paths, write(ONNXTexts, func(w io.Writer) error { return onnx.WriteText(w, rawText, text) })
 }

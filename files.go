@@ -1,14 +1,13 @@
 package pacl
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -18,6 +17,7 @@ import (
 	"unicode"
 
 	"github.com/pacl/pacl/imaging"
+	"github.com/pacl/pacl/internal/atomicfile"
 	"github.com/pacl/pacl/readout"
 	"github.com/pacl/pacl/render"
 )
@@ -199,8 +199,8 @@ func (r *fileRun) segment(ctx context.Context, photo Photo, stem string) (*FileS
 	}
 	summary := r.summarise(photo, result)
 	summary.Mask, summary.Overlay = filepath.Base(stem)+maskEnding, filepath.Base(stem)+overlayEnding
-	err = writeAtomic(stem+maskEnding, func(b *bytes.Buffer) error {
-		return imaging.EncodeMask(b, result.Mask, render.Palette(len(v.Labels)))
+	err = atomicfile.Write(stem+maskEnding, func(w io.Writer) error {
+		return imaging.EncodeMask(w, result.Mask, render.Palette(len(v.Labels)))
 	})
 	if err != nil {
 		return nil, err
@@ -218,8 +218,8 @@ func (r *fileRun) segment(ctx context.Context, photo Photo, stem string) (*FileS
 			return nil, err
 		}
 	}
-	err = writeAtomic(stem+".json", func(b *bytes.Buffer) error {
-		encoder := json.NewEncoder(b)
+	err = atomicfile.Write(stem+".json", func(w io.Writer) error {
+		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(summary)
 	})
@@ -261,7 +261,7 @@ func (r *fileRun) writeOverlay(stem string, im *imaging.Image, s *Segmentation) 
 	if overlay, err = render.WithLegend(overlay, legend(s)); err != nil {
 		return err
 	}
-	return writeAtomic(stem+overlayEnding, func(b *bytes.Buffer) error { return render.EncodePNG(b, overlay) })
+	return atomicfile.Write(stem+overlayEnding, func(w io.Writer) error { return render.EncodePNG(w, overlay) })
 }
 
 // legend lists the labels that won pixels, the largest first.
@@ -294,7 +294,7 @@ func (r *fileRun) writeHeatmaps(stem string, im *imaging.Image, scores readout.S
 			return nil, err
 		}
 		path := fmt.Sprintf("%s.heat-%02d-%s.png", stem, l, fileName(label.Name))
-		if err := writeAtomic(path, func(b *bytes.Buffer) error { return render.EncodePNG(b, picture) }); err != nil {
+		if err := atomicfile.Write(path, func(w io.Writer) error { return render.EncodePNG(w, picture) }); err != nil {
 			return nil, err
 		}
 		names = append(names, filepath.Base(path))
@@ -315,28 +315,6 @@ func fileName(label string) string {
 		name = string(runes[:length])
 	}
 	return strings.Trim(name, "-")
-}
-
-// writeAtomic writes a file under a temporary name and renames it when it is whole.
-func writeAtomic(path string, fill func(*bytes.Buffer) error) (err error) {
-	var buffer bytes.Buffer
-	if err := fill(&buffer); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	file, err := os.CreateTemp(filepath.Dir(path), ".pacl-*")
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(buffer.Bytes())
-	err = errors.Join(err, file.Chmod(0o644), file.Close())
-	if err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		os.Remove(file.Name())
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
 }
 
 // Largest returns the n labels with the largest areas, without those that won nothing.

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 
+	"github.com/pacl/pacl/internal/atomicfile"
 	"github.com/pacl/pacl/weights"
 )
 
@@ -115,30 +117,12 @@ func (m *Model) save(dir, card string) error {
 	return writeFile(filepath.Join(dir, DescriptionName), append(text, '\n'))
 }
 
-// writeFile replaces a file atomically.
-func writeFile(path string, data []byte) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), ".writing-*")
-	if err != nil {
+// writeFile replaces a small file.
+func writeFile(path string, data []byte) error {
+	return atomicfile.WriteSynced(path, func(w io.Writer) error {
+		_, err := w.Write(data)
 		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(file.Name())
-		}
-	}()
-	if _, err = file.Write(data); err == nil {
-		err = file.Chmod(0o644)
-	}
-	if err == nil {
-		err = file.Sync()
-	}
-	if closeErr := file.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	return err
+	})
 }
 
 // descriptionLimit bounds what is read of a pacl.json.

@@ -5,9 +5,11 @@ import (
 	"encoding/base64"
 	"fmt"
 	"html/template"
-	"os"
+	"io"
 	"path/filepath"
 	"strings"
+
+	"github.com/pacl/pacl/internal/atomicfile"
 )
 
 //go:embed page.html
@@ -42,26 +44,7 @@ func (r *Report) writePage(dir string) (err error) {
 		p.Curve = polyline(r.Live.Losses, 600, 120)
 	}
 	r.Page = filepath.Join(dir, "index.html")
-	file, err := os.CreateTemp(dir, ".partial-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			file.Close()
-			os.Remove(file.Name())
-		}
-	}()
-	if err := pageTemplate.Execute(file, p); err != nil {
-		return fmt.Errorf("write page: %w", err)
-	}
-	if err := file.Close(); err != nil {
-		return err
-	}
-	if err := os.Chmod(file.Name(), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), r.Page)
+	return atomicfile.Write(r.Page, func(w io.Writer) error { return pageTemplate.Execute(w, p) })
 }
 
 // polyline scales values to a box of the given size, the largest at its top.

@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pacl/pacl/internal/atomicfile"
 )
 
 // WriteText prints the result for people: a line for each class that occurs, the means and the protocol.
@@ -92,7 +93,7 @@ func (r *SegmentationResult) Record(model string) *Record {
 
 // WriteFile writes the record as JSON lines: the header first, then an image a line.
 func (r *Record) WriteFile(path string) error {
-	return WriteFileAtomic(path, func(w io.Writer) error {
+	return atomicfile.Write(path, func(w io.Writer) error {
 		encoder := json.NewEncoder(w)
 		encoder.SetEscapeHTML(false)
 		if err := encoder.Encode(r); err != nil {
@@ -149,37 +150,6 @@ func decodeRecord(r io.Reader) (*Record, error) {
 		}
 		record.Images = append(record.Images, image)
 	}
-}
-
-// WriteFileAtomic writes a file under a temporary name beside it, syncs it and renames it.
-func WriteFileAtomic(path string, write func(io.Writer) error) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			file.Close()
-			os.Remove(file.Name())
-		}
-	}()
-	out := bufio.NewWriter(file)
-	if err = write(out); err != nil {
-		return err
-	}
-	if err = out.Flush(); err != nil {
-		return err
-	}
-	if err = file.Sync(); err != nil {
-		return err
-	}
-	if err = file.Close(); err != nil {
-		return err
-	}
-	if err = os.Chmod(file.Name(), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), path)
 }
 
 // Extremes returns the keys of the n best and worst images of a record.

@@ -12,7 +12,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
+
+	"github.com/pacl/pacl/internal/atomicfile"
 )
 
 // checkpointHeader is the first line of a checkpoint; parameters and both moments follow as little-endian float32.
@@ -30,7 +31,7 @@ const checkpointFormat = "pacl-pretrain-1"
 
 // Checkpoint writes everything that further training depends on, replacing the file at once or not at all.
 func (t *Trainer) Checkpoint(path string) error {
-	if err := writeAtomic(path, t.writeCheckpoint); err != nil {
+	if err := atomicfile.WriteSynced(path, t.writeCheckpoint); err != nil {
 		return fmt.Errorf("write checkpoint: %w", err)
 	}
 	return nil
@@ -110,35 +111,4 @@ func (t *Trainer) Begin(path string) error {
 	t.origin = hex.EncodeToString(sum[:8])
 	t.spent = header.CPUSeconds - processorSeconds()
 	return nil
-}
-
-// writeAtomic writes a file beside its final name, syncs and renames it.
-func writeAtomic(path string, write func(w io.Writer) error) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), ".partial-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			file.Close()
-			os.Remove(file.Name())
-		}
-	}()
-	buffered := bufio.NewWriterSize(file, 1<<20)
-	if err = write(buffered); err != nil {
-		return err
-	}
-	if err = buffered.Flush(); err != nil {
-		return err
-	}
-	if err = file.Sync(); err != nil {
-		return err
-	}
-	if err = file.Close(); err != nil {
-		return err
-	}
-	if err = os.Chmod(file.Name(), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), path)
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/pacl/pacl/internal/atomicfile"
 	"github.com/pacl/pacl/weights"
 )
 
@@ -94,7 +95,7 @@ func huggingFaceConfig(c Config, start, end int, precision string) map[string]an
 }
 
 func writeJSON(path string, value any) error {
-	return writeAtomic(path, func(w io.Writer) error {
+	return atomicfile.WriteSynced(path, func(w io.Writer) error {
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(value)

@@ -7,11 +7,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"image/color"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/pacl/pacl/imaging"
+	"github.com/pacl/pacl/internal/atomicfile"
 )
 
 // shardScenes is how many scenes a WebDataset shard holds.
@@ -26,7 +28,7 @@ func WriteWebDataset(ctx context.Context, dir string, o SourceOptions, done func
 	}
 	for shard := 0; shard*shardScenes < o.Count; shard++ {
 		path := filepath.Join(dir, fmt.Sprintf("scenes-%05d.tar", shard))
-		err := writeFile(path, func(file *os.File) error {
+		err := atomicfile.Write(path, func(file io.Writer) error {
 			w := tar.NewWriter(file)
 			for i := shard * shardScenes; i < min(o.Count, (shard+1)*shardScenes); i++ {
 				if err := ctx.Err(); err != nil {
@@ -42,7 +44,7 @@ func WriteWebDataset(ctx context.Context, dir string, o SourceOptions, done func
 			return w.Close()
 		})
 		if err != nil {
-			return fmt.Errorf("write %s: %w", path, err)
+			return err
 		}
 	}
 	return nil
@@ -119,7 +121,7 @@ func writeSegmentation(ctx context.Context, dir string, o SourceOptions, done fu
 		if err := os.WriteFile(filepath.Join(dir, "images", key+".png"), data, 0o644); err != nil {
 			return err
 		}
-		err = writeFile(filepath.Join(dir, "masks", key+".png"), func(file *os.File) error {
+		err = atomicfile.Write(filepath.Join(dir, "masks", key+".png"), func(file io.Writer) error {
 			return imaging.EncodeMask(file, picture.Mask(s), palette)
 		})
 		if err != nil {
@@ -158,25 +160,4 @@ func MaskPalette() color.Palette {
 		palette[i] = color.RGBA{uint8(255 * c[0]), uint8(255 * c[1]), uint8(255 * c[2]), 255}
 	}
 	return palette
-}
-
-// writeFile writes beside the final name and renames, so that a file is there whole or not at all.
-func writeFile(path string, write func(file *os.File) error) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), ".partial-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			file.Close()
-			os.Remove(file.Name())
-		}
-	}()
-	if err = write(file); err != nil {
-		return err
-	}
-	if err = file.Close(); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), path)
 }

@@ -3,13 +3,12 @@ package weights
 import (
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"sort"
+
+	"github.com/pacl/pacl/internal/atomicfile"
 )
 
 const (
@@ -102,27 +101,8 @@ func checkShape(dimensions []int64) (shape []int, count int64, err error) {
 }
 
 // Write writes tensors as a safetensors file under a temporary name and renames it when it is whole and on disk.
-func Write(path string, tensors []Tensor, metadata map[string]string) (err error) {
-	temporary, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("write weights: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			temporary.Close()
-			os.Remove(temporary.Name())
-		}
-	}()
-	if err := Encode(temporary, tensors, metadata); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := errors.Join(temporary.Chmod(0o644), temporary.Sync(), temporary.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := os.Rename(temporary.Name(), path); err != nil {
-		return fmt.Errorf("write weights: %w", err)
-	}
-	return nil
+func Write(path string, tensors []Tensor, metadata map[string]string) error {
+	return atomicfile.WriteSynced(path, func(w io.Writer) error { return Encode(w, tensors, metadata) })
 }
 
 // Encode writes tensors in the safetensors format, in the order given.

@@ -4,13 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/pacl/pacl"
 	"github.com/pacl/pacl/export"
 	"github.com/pacl/pacl/imaging"
+	"github.com/pacl/pacl/internal/atomicfile"
 )
 
 // formatFlags ask for masks in the formats of other programs, beside those that are always written.
@@ -56,7 +56,7 @@ func (f formatFlags) write(format, stem string, s *pacl.Segmentation) error {
 	var err error
 	switch format {
 	case "png":
-		return writeFile(stem+".ids.png", func(w io.Writer) error { return export.WritePNG(w, s.Mask) })
+		return atomicfile.Write(stem+".ids.png", func(w io.Writer) error { return export.WritePNG(w, s.Mask) })
 	case "rle":
 		value, err = export.Results(s.Mask, names, scores, 1)
 	case "labelme":
@@ -73,22 +73,5 @@ func (f formatFlags) write(format, stem string, s *pacl.Segmentation) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(stem+"."+format+".json", func(w io.Writer) error { return json.NewEncoder(w).Encode(value) })
-}
-
-// writeFile writes under another name and renames what is whole.
-func writeFile(path string, fill func(w io.Writer) error) error {
-	file, err := os.Create(path + ".part")
-	if err != nil {
-		return err
-	}
-	if err := fill(file); err != nil {
-		file.Close()
-		os.Remove(file.Name())
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := file.Close(); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return os.Rename(path+".part", path)
+	return atomicfile.Write(stem+"."+format+".json", func(w io.Writer) error { return json.NewEncoder(w).Encode(value) })
 }

@@ -13,7 +13,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pacl/pacl/evaluate"
+	"github.com/pacl/pacl/internal/atomicfile"
 )
 
 // Result is what a cell gave.
@@ -116,7 +116,7 @@ func Run(ctx context.Context, e *Experiments, runner Runner, o RunOptions) ([]Ou
 	}
 	page := newPage(e, outcomes, o)
 	for name, write := range map[string]func(io.Writer) error{"report.html": page.writeHTML, "report.md": page.writeMarkdown} {
-		if err := evaluate.WriteFileAtomic(filepath.Join(o.Folder, name), write); err != nil {
+		if err := atomicfile.Write(filepath.Join(o.Folder, name), write); err != nil {
 			return outcomes, fmt.Errorf("report: %w", err)
 		}
 	}
@@ -172,7 +172,7 @@ func (e *Experiments) cell(ctx context.Context, cell Cell, runner Runner, folder
 	case result.Seconds == 0:
 		result.Seconds = time.Since(started).Seconds()
 	}
-	err = evaluate.WriteFileAtomic(path, func(w io.Writer) error {
+	err = atomicfile.Write(path, func(w io.Writer) error {
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", " ")
 		return encoder.Encode(s)
