@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/pacl/pacl/caption"
 	"github.com/pacl/pacl/encoder"
@@ -66,15 +67,16 @@ func (m *Model) templates(asked string) string {
 
 // lookUp finds words in a names table. A label counts as unknown if all its words are.
 func (m *Model) lookUp(ctx context.Context, v *Vocabulary, table *encoder.Names, allowUnknown bool) error {
+	var unknowns []*encoder.UnknownNameError
 	for l, label := range v.Labels {
 		known := 0
-		var firstErr error
+		var first *encoder.UnknownNameError
 		for _, word := range label.Words {
 			vector, err := table.Embed(ctx, []string{word})
 			switch unknown := (*encoder.UnknownNameError)(nil); {
 			case errors.As(err, &unknown):
-				if firstErr == nil {
-					firstErr = err
+				if first == nil {
+					first = unknown
 				}
 				vector = nil
 			case err != nil:
@@ -89,12 +91,38 @@ func (m *Model) lookUp(ctx context.Context, v *Vocabulary, table *encoder.Names,
 		if known > 0 {
 			continue
 		}
-		if !allowUnknown {
-			return fmt.Errorf("label %q: %w", clip(label.Name), firstErr)
-		}
 		v.Unknown = append(v.Unknown, v.Labels[l].Name)
+		unknowns = append(unknowns, first)
 	}
-	return nil
+	if len(unknowns) == 0 || allowUnknown {
+		return nil
+	}
+	return unknownLabels(v, unknowns)
+}
+
+// unknownLabels tells of all labels that a names table lacks at once, so that nobody has to find them one by one.
+func unknownLabels(v *Vocabulary, unknowns []*encoder.UnknownNameError) error {
+	if len(unknowns) == 1 {
+		return fmt.Errorf("label %q: %w", clip(v.Unknown[0]), unknowns[0])
+	}
+	const most = 5
+	var list []string
+	for i, unknown := range unknowns {
+		if i == most {
+			list = append(list, fmt.Sprintf("and %d more", len(unknowns)-most))
+			break
+		}
+		text := fmt.Sprintf("%q", clip(v.Unknown[i]))
+		if len(unknown.Suggestions) > 0 {
+			text += fmt.Sprintf(" (near: %s)", strings.Join(unknown.Suggestions, ", "))
+		}
+		list = append(list, text)
+	}
+	err := fmt.Errorf("the names table has none of %d of the %d labels: %s", len(unknowns), len(v.Labels), strings.Join(list, ", "))
+	if source := unknowns[0].Encoder; source != "" {
+		err = fmt.Errorf("%w; for any words get the text encoder: pacl pull %s", err, source)
+	}
+	return err
 }
 
 // addVector appends the shared-space vector of a sentence vector, NaN for nil.
