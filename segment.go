@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/pacl/pacl/caption"
@@ -55,6 +56,45 @@ func (m *Model) Vocabulary(ctx context.Context, labels []Label, o VocabularyOpti
 		return nil, err
 	}
 	return v, nil
+}
+
+// Split takes a vocabulary apart into those of its labels, in order.
+func (v *Vocabulary) Split() []*Vocabulary {
+	parts := make([]*Vocabulary, len(v.Labels))
+	for i, label := range v.Labels {
+		part := &Vocabulary{
+			Labels: []Label{label}, width: v.width, first: []int{0, v.first[i+1] - v.first[i]}, templates: v.templates,
+			// A copy, so that one label that is kept does not keep the whole list.
+			vectors: slices.Clone(v.vectors[v.first[i]*v.width : v.first[i+1]*v.width]),
+		}
+		if slices.Contains(v.Unknown, label.Name) {
+			part.Unknown = []string{label.Name}
+		}
+		parts[i] = part
+	}
+	return parts
+}
+
+// JoinVocabularies is the vocabulary of all labels of vocabularies that were made alike, in order.
+func JoinVocabularies(parts []*Vocabulary) (*Vocabulary, error) {
+	if len(parts) == 0 {
+		return nil, errors.New("the label list is empty")
+	}
+	all := &Vocabulary{first: []int{0}, width: parts[0].width, templates: parts[0].templates}
+	for _, part := range parts {
+		if part.width != all.width || part.templates != all.templates {
+			return nil, fmt.Errorf("vocabularies of width %d with templates %s and of width %d with templates %s cannot be joined",
+				all.width, all.templates, part.width, part.templates)
+		}
+		words := all.first[len(all.first)-1]
+		for _, first := range part.first[1:] {
+			all.first = append(all.first, words+first)
+		}
+		all.Labels = append(all.Labels, part.Labels...)
+		all.Unknown = append(all.Unknown, part.Unknown...)
+		all.vectors = append(all.vectors, part.vectors...)
+	}
+	return all, nil
 }
 
 // templates are those that words are put into where the user names some, or none.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 
 	"github.com/pacl/pacl/imaging"
@@ -58,6 +59,10 @@ func (b *batches) encode(ctx context.Context, photo *imaging.Image, o ImageOptio
 	case <-job.done:
 		return job.result, job.err
 	case <-ctx.Done():
+		// A photo that nobody waits for must not stay in memory until the batch before it is done.
+		b.mu.Lock()
+		b.pending = slices.DeleteFunc(b.pending, func(other *encodeJob) bool { return other == job })
+		b.mu.Unlock()
 		return nil, context.Cause(ctx)
 	}
 }

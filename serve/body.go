@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 )
 
-// budget bounds the bytes of all bodies that are held at once, however many clients send.
+// budget bounds the bytes of all requests and answers that are held at once, however many clients there are.
 type budget struct {
 	limit int64
 	used  atomic.Int64
@@ -34,7 +34,7 @@ type loan struct {
 
 func (l *loan) take(n int64) error {
 	if !l.budget.take(n) {
-		return busy("the service holds as many bytes of requests as it may")
+		return busy("the service holds as many bytes of requests and answers as it may")
 	}
 	l.held += n
 	return nil

@@ -15,14 +15,14 @@ type Engine interface {
 	// Encode turns photos into patch vectors, several in one pass where their sizes allow it; the results are in the order
 	// of the photos.
 	Encode(ctx context.Context, photos []*imaging.Image, o ImageOptions) ([]Encoded, error)
-	// Vocabulary turns labels into text vectors. Its errors are the client's, such as a word that the model does not know.
-	Vocabulary(ctx context.Context, labels []pacl.Label) (Vocabulary, error)
+	// Labels turns each label into text vectors. Its errors are the client's, such as a word that the model does not know.
+	Labels(ctx context.Context, labels []pacl.Label) ([]LabelVectors, error)
 	// Texts returns the vectors of texts, [N, Width], in the space of the patch vectors.
 	Texts(ctx context.Context, texts []string) ([]float32, error)
 	// Scores are those of each label at each patch.
-	Scores(ctx context.Context, e Encoded, v Vocabulary) (readout.Scores, error)
+	Scores(ctx context.Context, e Encoded, labels []LabelVectors) (readout.Scores, error)
 	// Segment gives each pixel of the photo its label.
-	Segment(ctx context.Context, photo *imaging.Image, e Encoded, v Vocabulary, o SegmentOptions) (*readout.Segmentation, error)
+	Segment(ctx context.Context, photo *imaging.Image, e Encoded, labels []LabelVectors, o SegmentOptions) (*readout.Segmentation, error)
 }
 
 // Encoded is a photo's patch vectors.
@@ -35,8 +35,8 @@ type Encoded interface {
 	Bytes() int64
 }
 
-// Vocabulary is the text vectors of a list of labels, opaque to the service.
-type Vocabulary any
+// LabelVectors are the text vectors of one label, opaque to the service.
+type LabelVectors any
 
 // Description of a model for clients.
 type Description struct {

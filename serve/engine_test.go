@@ -21,9 +21,10 @@ type colourEngine struct {
 	// hold, where set, keeps Encode waiting until it is closed or the context ends.
 	hold    chan struct{}
 	entered chan int // receives the size of each batch when somebody listens
-	encoded atomic.Int64
-	mu      sync.Mutex
-	batches []int
+	// encoded counts photos, embedded labels.
+	encoded, embedded atomic.Int64
+	mu                sync.Mutex
+	batches           []int
 }
 
 var colourWords = map[string][3]float64{
@@ -41,11 +42,6 @@ type colourPhoto struct {
 func (p *colourPhoto) Geometry() readout.Geometry { return p.geometry }
 func (p *colourPhoto) Patches() []float32         { return p.patches }
 func (p *colourPhoto) Bytes() int64               { return int64(4 * len(p.patches)) }
-
-type colourVocabulary struct {
-	vectors [][]float32 // of all words
-	first   []int
-}
 
 func (e *colourEngine) Describe() Description {
 	return Description{
@@ -128,19 +124,21 @@ func (e *colourEngine) word(text string) ([]float32, error) {
 	return direction(c[0], c[1], c[2]), nil
 }
 
-func (e *colourEngine) Vocabulary(_ context.Context, labels []pacl.Label) (Vocabulary, error) {
-	v := &colourVocabulary{first: []int{0}}
-	for _, label := range labels {
+func (e *colourEngine) Labels(_ context.Context, labels []pacl.Label) ([]LabelVectors, error) {
+	e.embedded.Add(int64(len(labels)))
+	each := make([]LabelVectors, len(labels))
+	for i, label := range labels {
+		var vectors [][]float32
 		for _, text := range label.Words {
 			vector, err := e.word(text)
 			if err != nil {
 				return nil, err
 			}
-			v.vectors = append(v.vectors, vector)
+			vectors = append(vectors, vector)
 		}
-		v.first = append(v.first, len(v.vectors))
+		each[i] = vectors
 	}
-	return v, nil
+	return each, nil
 }
 
 func (e *colourEngine) Texts(_ context.Context, texts []string) ([]float32, error) {
@@ -155,12 +153,18 @@ func (e *colourEngine) Texts(_ context.Context, texts []string) ([]float32, erro
 	return all, nil
 }
 
-func (e *colourEngine) Scores(_ context.Context, encoded Encoded, vocabulary Vocabulary) (readout.Scores, error) {
-	photo, v := encoded.(*colourPhoto), vocabulary.(*colourVocabulary)
+func (e *colourEngine) Scores(_ context.Context, encoded Encoded, labels []LabelVectors) (readout.Scores, error) {
+	photo := encoded.(*colourPhoto)
+	var vectors [][]float32 // of all words
+	first := []int{0}
+	for _, label := range labels {
+		vectors = append(vectors, label.([][]float32)...)
+		first = append(first, len(vectors))
+	}
 	cells := photo.geometry.Cells()
-	words := make([]float32, 0, cells*len(v.vectors))
+	words := make([]float32, 0, cells*len(vectors))
 	for cell := range cells {
-		for _, vector := range v.vectors {
+		for _, vector := range vectors {
 			var dot float32
 			for c := range 3 {
 				dot += photo.patches[3*cell+c] * vector[c]
@@ -168,16 +172,16 @@ func (e *colourEngine) Scores(_ context.Context, encoded Encoded, vocabulary Voc
 			words = append(words, dot)
 		}
 	}
-	data, err := readout.MaxOverWords(words, cells, v.first)
-	return readout.Scores{Geometry: photo.geometry, Labels: len(v.first) - 1, Data: data}, err
+	data, err := readout.MaxOverWords(words, cells, first)
+	return readout.Scores{Geometry: photo.geometry, Labels: len(labels), Data: data}, err
 }
 
-func (e *colourEngine) Segment(ctx context.Context, photo *imaging.Image, encoded Encoded, vocabulary Vocabulary,
+func (e *colourEngine) Segment(ctx context.Context, photo *imaging.Image, encoded Encoded, labels []LabelVectors,
 	o SegmentOptions) (*readout.Segmentation, error) {
 	if o.Refine && photo == nil {
 		return nil, errors.New("refinement without the photo")
 	}
-	scores, err := e.Scores(ctx, encoded, vocabulary)
+	scores, err := e.Scores(ctx, encoded, labels)
 	if err != nil {
 		return nil, err
 	}

@@ -103,6 +103,10 @@ func (s *Server) work(do func(ctx context.Context, r *http.Request, req *request
 		held := &loan{budget: &s.bodies}
 		defer held.end()
 		made, err := s.perform(r, connection, held, do)
+		if err == nil {
+			// A client that does not read its answer holds it until the deadline below.
+			err = held.take(int64(len(made.body)))
+		}
 		_ = connection.SetWriteDeadline(time.Now().Add(s.config.WriteTimeout))
 		if err != nil {
 			failure := failureOf(r.Context(), err)
@@ -192,7 +196,7 @@ type prepared struct {
 	model      *model
 	picture    *picture
 	labels     []pacl.Label
-	vocabulary Vocabulary
+	vocabulary []LabelVectors
 	encoded    Encoded
 }
 
@@ -238,9 +242,11 @@ func (s *Server) segment(ctx context.Context, r *http.Request, req *request) (*a
 	}
 	var photo *imaging.Image
 	if kind == "overlay" || req.Options.Refine {
-		if photo, err = ready.picture.pixels(ctx, s); err != nil {
+		var free func()
+		if photo, free, err = ready.picture.pixels(ctx, s); err != nil {
 			return nil, err
 		}
+		defer free()
 	}
 	release, err := s.compute(ctx)
 	if err != nil {

@@ -4,8 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"hash/crc32"
+	"image"
+	"image/png"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"runtime"
@@ -208,4 +212,140 @@ func TestStopLosesNothing(t *testing.T) {
 	}
 	server.Close()
 	settle(t, before)
+}
+
+// TestManyPixelsInFewBytes sends more photos at once than may be decoded at once: the others wait, none is lost, and a
+// client that goes away gives its room back.
+func TestManyPixelsInFewBytes(t *testing.T) {
+	hold := make(chan struct{})
+	photo := halves(100, 100)
+	f := start(t, func(c *Config, e *colourEngine) {
+		c.DecodedBytes = 2*decodedBytes*100*100 + 1
+		e.hold, e.entered = hold, make(chan int, 10)
+	})
+	pending := func() int {
+		b := f.server.models[0].batches
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return len(b.pending)
+	}
+	var all sync.WaitGroup
+	leaving, leave := context.WithCancel(context.Background())
+	ask := func(ctx context.Context, labels string, want int) {
+		all.Go(func() {
+			request, _ := http.NewRequestWithContext(ctx, "POST", f.URL+"/v1/segment?labels="+labels, bytes.NewReader(photo))
+			request.Header.Set("Content-Type", "image/png")
+			response, err := f.client.Do(request)
+			status := 0
+			if err == nil {
+				status = response.StatusCode
+				response.Body.Close()
+			}
+			if status != want {
+				t.Errorf("status %d, want %d: %v", status, want, err)
+			}
+		})
+	}
+	until := func(what string, holds func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(5 * time.Second); !holds(); runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Fatal(what)
+			}
+		}
+	}
+	ask(context.Background(), "red", 200)
+	<-f.engine.entered
+	ask(leaving, "red", 0)
+	until("the second photo is not decoded", func() bool { return pending() == 1 })
+	for range 4 {
+		ask(context.Background(), "red", 200)
+	}
+	until("the requests do not arrive", func() bool { return len(f.server.queue) == 6 })
+	if f.server.decoded.TryAcquire(decodedBytes * 100 * 100) {
+		t.Error("there is room for a third photo")
+	}
+	leave()
+	until("the photo of a client that went away stays", func() bool { return len(f.server.queue) == 5 })
+	until("its room was not taken by the next one", func() bool { return pending() == 1 })
+	close(hold)
+	all.Wait()
+	until("room is not given back", func() bool { return f.server.decoded.TryAcquire(2 * decodedBytes * 100 * 100) })
+}
+
+// TestClientsThatDoNotRead ask for large answers and leave them lying: their bytes are accounted for, others are told that
+// the service is busy rather than given more memory, and the deadline for writing ends them.
+func TestClientsThatDoNotRead(t *testing.T) {
+	noise := image.NewNRGBA(image.Rect(0, 0, 1200, 1200))
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range noise.Pix {
+		noise.Pix[i] = uint8(random.Uint32())
+	}
+	var photo bytes.Buffer
+	if err := png.Encode(&photo, noise); err != nil {
+		t.Fatal(err)
+	}
+	// ask reads the status of an answer and no more.
+	ask := func(f *fixture, id string) (net.Conn, int) {
+		t.Helper()
+		conn, err := net.Dial("tcp", f.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.(*net.TCPConn).SetReadBuffer(4096)
+		body := `{"image_id":"` + id + `","labels":"red,blue","format":"overlay"}`
+		fmt.Fprintf(conn, "POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+			len(body), body)
+		var status int
+		if _, err := fmt.Fscanf(conn, "HTTP/1.1 %d", &status); err != nil {
+			t.Fatal(err)
+		}
+		return conn, status
+	}
+	nothingHeld := func(f *fixture) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); f.server.bodies.used.Load() > 0; runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d bytes are still held", f.server.bodies.used.Load())
+			}
+		}
+	}
+	keep := func(f *fixture) string {
+		t.Helper()
+		r := f.do("POST", "/v1/images", "image/png", bytes.NewReader(photo.Bytes()))
+		if r.status != http.StatusCreated {
+			t.Fatalf("%d %s", r.status, r.body)
+		}
+		return decode[imageAnswer](t, r).ID
+	}
+	t.Run("no memory for more", func(t *testing.T) {
+		f := start(t, func(c *Config, _ *colourEngine) { c.BodyBytes = 16 << 20 })
+		id := keep(f)
+		var conns []net.Conn
+		last := 0
+		for len(conns) < 20 && last != http.StatusTooManyRequests {
+			var conn net.Conn
+			conn, last = ask(f, id)
+			conns = append(conns, conn)
+		}
+		if len(conns) < 2 || last != http.StatusTooManyRequests {
+			t.Errorf("answer %d of those left lying has status %d, want 429 from some on", len(conns), last)
+		}
+		for _, conn := range conns {
+			conn.Close()
+		}
+		nothingHeld(f)
+		if r := f.postJSON("/v1/segment", map[string]any{"image_id": id, "labels": "red,blue"}); r.status != 200 {
+			t.Errorf("a client afterwards: %d %s", r.status, r.body)
+		}
+	})
+	t.Run("deadline", func(t *testing.T) {
+		f := start(t, func(c *Config, _ *colourEngine) { c.WriteTimeout = 50 * time.Millisecond })
+		conn, status := ask(f, keep(f))
+		defer conn.Close()
+		if status != http.StatusOK {
+			t.Errorf("status %d", status)
+		}
+		nothingHeld(f)
+	})
 }

@@ -42,8 +42,8 @@ func newMetrics() *metrics {
 			Name: "pacl_batch_size", Help: "Photos that were encoded together.", Buckets: []float64{1, 2, 4, 8, 16, 32}}),
 		imageHits:   counter("pacl_image_cache_hits_total", "Patch vectors that were found in the cache."),
 		imageMisses: counter("pacl_image_cache_misses_total", "Patch vectors that had to be computed."),
-		wordHits:    counter("pacl_text_cache_hits_total", "Label lists whose vectors were found in the cache."),
-		wordMisses:  counter("pacl_text_cache_misses_total", "Label lists whose vectors had to be computed."),
+		wordHits:    counter("pacl_text_cache_hits_total", "Labels whose vectors were found in the cache."),
+		wordMisses:  counter("pacl_text_cache_misses_total", "Labels whose vectors had to be computed."),
 	}
 	m.registry.MustRegister(m.requests, m.seconds, m.rejected, m.panics, m.batch, m.imageHits, m.imageMisses, m.wordHits,
 		m.wordMisses, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

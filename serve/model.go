@@ -6,7 +6,9 @@ import (
 
 	"github.com/pacl/pacl"
 	"github.com/pacl/pacl/imaging"
+	"github.com/pacl/pacl/models/builtin"
 	"github.com/pacl/pacl/readout"
+	"github.com/pacl/pacl/scene"
 )
 
 // NewEngine lets the service use a model under a name, by default the model's own.
@@ -26,13 +28,26 @@ func NewEngine(m *pacl.Model, name string) Engine {
 		}
 	}
 	engine := &modelEngine{model: m}
-	for _, word := range []string{"person", "dog", "cat", "car", "tree", "grass", "sky", "road", "building", "water", "circle", "star"} {
-		if len(d.Examples) < 8 && engine.knows(word) {
+	for _, word := range exampleWords(info.Name) {
+		// Any word can be put into a text tower, whose time is not spent on trying it.
+		if len(d.Examples) < 8 && (!d.FixedVocabulary || engine.knows(word)) {
 			d.Examples = append(d.Examples, word)
 		}
 	}
 	engine.description = d
 	return engine
+}
+
+// exampleWords are words to suggest: kinds of things in scenes for the model that knows scenes, everyday ones otherwise.
+func exampleWords(model string) []string {
+	if model != builtin.Name {
+		return []string{"person", "dog", "cat", "car", "tree", "grass", "sky", "road", "building", "water"}
+	}
+	words := make([]string, len(scene.Kinds))
+	for i, kind := range scene.Kinds {
+		words[i] = kind.Name()
+	}
+	return words
 }
 
 type modelEngine struct {
@@ -42,7 +57,7 @@ type modelEngine struct {
 
 // knows reports whether a word is in the model's vocabulary.
 func (e *modelEngine) knows(word string) bool {
-	_, err := e.Vocabulary(context.Background(), []pacl.Label{{Name: word, Words: []string{word}}})
+	_, err := e.Labels(context.Background(), []pacl.Label{{Name: word, Words: []string{word}}})
 	return err == nil
 }
 
@@ -68,20 +83,42 @@ func (e *modelEngine) Encode(ctx context.Context, photos []*imaging.Image, o Ima
 	return encoded, nil
 }
 
-func (e *modelEngine) Vocabulary(ctx context.Context, labels []pacl.Label) (Vocabulary, error) {
-	return e.model.Vocabulary(ctx, labels, pacl.VocabularyOptions{})
+func (e *modelEngine) Labels(ctx context.Context, labels []pacl.Label) ([]LabelVectors, error) {
+	v, err := e.model.Vocabulary(ctx, labels, pacl.VocabularyOptions{})
+	if err != nil {
+		return nil, err
+	}
+	each := make([]LabelVectors, len(labels))
+	for i, one := range v.Split() {
+		each[i] = one
+	}
+	return each, nil
+}
+
+// joined is the vocabulary of all labels of a request.
+func joined(labels []LabelVectors) (*pacl.Vocabulary, error) {
+	parts := make([]*pacl.Vocabulary, len(labels))
+	for i, one := range labels {
+		parts[i] = one.(*pacl.Vocabulary)
+	}
+	return pacl.JoinVocabularies(parts)
 }
 
 func (e *modelEngine) Texts(ctx context.Context, texts []string) ([]float32, error) {
 	return e.model.Texts(ctx, texts)
 }
 
-func (e *modelEngine) Scores(ctx context.Context, encoded Encoded, v Vocabulary) (readout.Scores, error) {
-	return e.model.Scores(ctx, encoded.(modelPhoto).Encoded, v.(*pacl.Vocabulary))
+func (e *modelEngine) Scores(ctx context.Context, encoded Encoded, labels []LabelVectors) (readout.Scores, error) {
+	v, err := joined(labels)
+	if err != nil {
+		return readout.Scores{}, err
+	}
+	return e.model.Scores(ctx, encoded.(modelPhoto).Encoded, v)
 }
 
-func (e *modelEngine) Segment(ctx context.Context, photo *imaging.Image, encoded Encoded, v Vocabulary, o SegmentOptions) (*readout.Segmentation, error) {
-	scores, err := e.Scores(ctx, encoded, v)
+func (e *modelEngine) Segment(ctx context.Context, photo *imaging.Image, encoded Encoded, labels []LabelVectors,
+	o SegmentOptions) (*readout.Segmentation, error) {
+	scores, err := e.Scores(ctx, encoded, labels)
 	if err != nil {
 		return nil, err
 	}

@@ -62,10 +62,11 @@ func (p *picture) encoded(ctx context.Context, s *Server, m *model, o ImageOptio
 		return e, nil
 	}
 	s.metrics.imageMisses.Inc()
-	photo, err := p.pixels(ctx, s)
+	photo, free, err := p.pixels(ctx, s)
 	if err != nil {
 		return nil, err
 	}
+	defer free()
 	e, err := m.batches.encode(ctx, photo, o)
 	if err != nil {
 		return nil, err
@@ -93,18 +94,31 @@ func (p *picture) bytes() int64 {
 	return total
 }
 
-// pixels decodes the photo, as one of the few that are decoded at a time.
-func (p *picture) pixels(ctx context.Context, s *Server) (*imaging.Image, error) {
+// decodedBytes is what a pixel takes while it is decoded: three bytes of the photo and those of the decoder's own picture.
+const decodedBytes = 7
+
+// pixels decodes the photo, as one of the few that are decoded at a time. Until free is called the photo counts among those
+// that are held; a request holds one at most, so that those that wait for room get it.
+func (p *picture) pixels(ctx context.Context, s *Server) (photo *imaging.Image, free func(), err error) {
+	room := min(decodedBytes*int64(p.width)*int64(p.height), s.config.DecodedBytes)
+	if err := s.decoded.Acquire(ctx, room); err != nil {
+		return nil, nil, context.Cause(ctx)
+	}
+	defer func() {
+		if photo == nil {
+			s.decoded.Release(room)
+		}
+	}()
 	release, err := s.compute(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer release()
-	photo, err := imaging.Decode(p.data, imaging.Limits{Pixels: int64(s.config.MaxPixels), Bytes: s.config.MaxBytes})
+	photo, err = imaging.Decode(p.data, imaging.Limits{Pixels: int64(s.config.MaxPixels), Bytes: s.config.MaxBytes})
 	if err != nil {
-		return nil, fail(statusBadPhoto, "bad_image", "%v", err)
+		return nil, nil, fail(statusBadPhoto, "bad_image", "%v", err)
 	}
-	return photo, nil
+	return photo, func() { s.decoded.Release(room) }, nil
 }
 
 // keep puts a picture into the cache or corrects its size there.

@@ -2,9 +2,9 @@ package serve
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"mime"
@@ -309,7 +309,7 @@ func (s *Server) checkImage(m *model, width, height int, o *ImageOptions) error 
 	return nil
 }
 
-// format chooses the format of the answer: the one that is named, or by what the client accepts.
+// format chooses the format of the answer: the one that is named, or of JSON and PNG what the client would rather accept.
 func format(req *request, r *http.Request, known ...string) (string, error) {
 	if req.Format != "" {
 		if slices.Contains(known, req.Format) {
@@ -317,25 +317,27 @@ func format(req *request, r *http.Request, known ...string) (string, error) {
 		}
 		return "", fail(http.StatusUnprocessableEntity, "bad_format", "format %s, expected one of %s", quoted(req.Format), strings.Join(known, ", "))
 	}
+	best, weight := "json", 0.0
 	for accepted := range strings.SplitSeq(r.Header.Get("Accept"), ",") {
-		kind, _, err := mime.ParseMediaType(accepted)
+		kind, parameters, err := mime.ParseMediaType(accepted)
+		if err != nil {
+			continue
+		}
+		q, err := strconv.ParseFloat(cmp.Or(parameters["q"], "1"), 64)
+		if err != nil || q <= weight {
+			continue
+		}
 		switch {
-		case err != nil:
 		case kind == "application/json" || kind == "*/*" || kind == "application/*":
-			return "json", nil
+			best, weight = "json", q
 		case (kind == "image/png" || kind == "image/*") && slices.Contains(known, "png"):
-			return "png", nil
+			best, weight = "png", q
 		}
 	}
-	return "json", nil
+	return best, nil
 }
 
-// vocabularyKey names a list of labels.
-func vocabularyKey(m *model, labels []pacl.Label) string {
-	var key strings.Builder
-	key.WriteString(m.name)
-	for _, label := range labels {
-		fmt.Fprintf(&key, "\x00%s", strings.Join(label.Words, "\x01"))
-	}
-	return key.String()
+// labelKey names a label's vectors.
+func labelKey(m *model, label pacl.Label) string {
+	return m.name + "\x00" + strings.Join(label.Words, "\x01")
 }

@@ -321,6 +321,9 @@ func TestAnotherWord(t *testing.T) {
 	if n := f.engine.encoded.Load(); n != 1 {
 		t.Errorf("the photo was encoded %d times", n)
 	}
+	if n := f.engine.embedded.Load(); n != 3 {
+		t.Errorf("%d words were encoded, want each of three once", n)
+	}
 	if r := f.postJSON("/v1/segment", map[string]any{"image_id": kept.ID, "labels": "red,blue", "options": map[string]any{"stride": 4}}); r.status != 200 {
 		t.Fatalf("%d %s", r.status, r.body)
 	}

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/pacl/pacl"
 )
 
@@ -41,8 +43,10 @@ type Config struct {
 	MaxBatch   int   // photos that are encoded together
 	Queue      int   // requests that wait or run; the next one gets 429
 	Clients    int   // connections that are open at once; the next one waits to be accepted
-	BodyBytes  int64 // of all requests that are held at once
-	CacheBytes int64 // of photos and patch vectors that are kept
+	BodyBytes  int64 // of all requests and answers that are held at once
+	// DecodedBytes bounds the photos that are decoded at once: a small file can hold many pixels. What does not fit waits.
+	DecodedBytes int64
+	CacheBytes   int64 // of photos and patch vectors that are kept
 
 	ReadTimeout    time.Duration // for the whole of a request to arrive
 	RequestTimeout time.Duration // for its answer to be made
@@ -81,6 +85,7 @@ func (c Config) Defaults() Config {
 	set(&c.Queue, 64)
 	set(&c.Clients, 1024)
 	set64(&c.BodyBytes, 512<<20)
+	set64(&c.DecodedBytes, 1<<30)
 	set64(&c.CacheBytes, 512<<20)
 	setTime(&c.ReadTimeout, 30*time.Second)
 	setTime(&c.RequestTimeout, time.Minute)
@@ -107,11 +112,12 @@ type Server struct {
 	models   []*model
 	metrics  *metrics
 	pictures *lru[*picture]
-	words    *lru[Vocabulary]
+	words    *lru[LabelVectors]
 	secret   []byte
 
 	queue    chan struct{}
 	cores    chan struct{}
+	decoded  *semaphore.Weighted
 	bodies   budget
 	stopping atomic.Bool
 	loopback atomic.Bool
@@ -131,10 +137,11 @@ func New(config Config) (*Server, error) {
 		config:   config,
 		metrics:  newMetrics(),
 		pictures: newLRU[*picture](config.CacheBytes),
-		words:    newLRU[Vocabulary](64 << 20),
+		words:    newLRU[LabelVectors](64 << 20),
 		secret:   make([]byte, 32),
 		queue:    make(chan struct{}, config.Queue),
 		cores:    make(chan struct{}, runtime.GOMAXPROCS(0)),
+		decoded:  semaphore.NewWeighted(config.DecodedBytes),
 		bodies:   budget{limit: config.BodyBytes},
 	}
 	rand.Read(s.secret)
@@ -255,27 +262,42 @@ func (s *Server) compute(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// vocabulary returns the text vectors of labels, from the cache where they are there.
-func (s *Server) vocabulary(ctx context.Context, m *model, labels []pacl.Label) (Vocabulary, error) {
-	key := vocabularyKey(m, labels)
-	if v, ok := s.words.get(key); ok {
-		s.metrics.wordHits.Inc()
-		return v, nil
+// vocabulary returns the text vectors of labels. Those of labels that were asked for before, in whatever list, come from
+// the cache, so that another word costs the encoding of that word.
+func (s *Server) vocabulary(ctx context.Context, m *model, labels []pacl.Label) ([]LabelVectors, error) {
+	vectors := make([]LabelVectors, len(labels))
+	keys := make([]string, len(labels))
+	var missing []int
+	var unknown []pacl.Label
+	for i, label := range labels {
+		keys[i] = labelKey(m, label)
+		v, ok := s.words.get(keys[i])
+		if !ok {
+			missing, unknown = append(missing, i), append(unknown, label)
+			continue
+		}
+		vectors[i] = v
 	}
-	s.metrics.wordMisses.Inc()
-	v, err := m.engine.Vocabulary(ctx, labels)
+	s.metrics.wordHits.Add(float64(len(labels) - len(missing)))
+	s.metrics.wordMisses.Add(float64(len(missing)))
+	if len(missing) == 0 {
+		return vectors, nil
+	}
+	found, err := m.engine.Labels(ctx, unknown)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		return nil, fail(http.StatusUnprocessableEntity, "unknown_label", "%v", err)
 	}
-	words := 0
-	for _, label := range labels {
-		words += len(label.Words)
+	if len(found) != len(missing) {
+		return nil, fmt.Errorf("vocabulary: vectors of %d labels for %d", len(found), len(missing))
 	}
-	s.words.put(key, v, int64(2*len(key)+words*m.description.Width*4))
-	return v, nil
+	for n, i := range missing {
+		vectors[i] = found[n]
+		s.words.put(keys[i], found[n], int64(2*len(keys[i])+len(labels[i].Words)*m.description.Width*4))
+	}
+	return vectors, nil
 }
 
 // limitListener bounds the open connections.

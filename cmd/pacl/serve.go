@@ -29,17 +29,24 @@ type serveCommand struct {
 	TLSCert string   `name:"tls-cert" type:"existingfile" placeholder:"FILE" help:"Certificate chain in PEM; with --tls-key."`
 	TLSKey  string   `name:"tls-key" type:"existingfile" placeholder:"FILE" help:"Private key in PEM."`
 
-	MaxBytes   int64         `default:"33554432" help:"Largest photo in bytes."`
-	MaxPixels  int           `default:"50000000" help:"Largest photo in pixels."`
-	MaxLabels  int           `default:"1000" help:"Most labels and synonyms of a request."`
-	MaxPatches int           `default:"20000" help:"Most patches of an encoding."`
-	MaxBatch   int           `default:"8" help:"Most photos encoded together."`
-	Queue      int           `default:"64" help:"Most requests that wait or run; others get status 429."`
-	Cache      int64         `default:"536870912" help:"Bytes of photos and patch vectors that are kept."`
-	Timeout    time.Duration `default:"1m" help:"Time for one answer."`
-	StopDelay  time.Duration `default:"300ms" help:"Time in which a service that was told to stop still takes requests, unready."`
-	Drain      time.Duration `default:"1m" help:"Time for what was begun to be finished at a stop."`
-	LogJSON    bool          `name:"log-json" help:"Log lines of JSON."`
+	MaxBytes   int64 `default:"33554432" placeholder:"BYTES" help:"Largest photo; default 32 MiB."`
+	MaxPixels  int   `default:"50000000" placeholder:"N" help:"Largest photo in pixels; default 50 million."`
+	MaxLabels  int   `default:"1000" placeholder:"N" help:"Most labels and synonyms of a request; default 1000."`
+	MaxPatches int   `default:"20000" placeholder:"N" help:"Most patches of an encoding; default 20 000."`
+	MaxSize    int   `default:"1344" placeholder:"N" help:"Largest short side that a request may have its photo encoded at; default 1344."`
+	MaxBatch   int   `default:"8" placeholder:"N" help:"Most photos encoded together; default 8."`
+	Queue      int   `default:"64" placeholder:"N" help:"Most requests that wait or run, 64 by default; others get status 429."`
+	MaxClients int   `default:"1024" placeholder:"N" help:"Most connections that are open at once; default 1024."`
+	MaxHeld    int64 `default:"536870912" placeholder:"BYTES" help:"All requests and answers that are held at once; default 512 MiB."`
+	MaxDecoded int64 `default:"1073741824" placeholder:"BYTES" help:"All photos that are decoded at once; default 1 GiB."`
+	Cache      int64 `default:"536870912" placeholder:"BYTES" help:"Photos and patch vectors that are kept; default 512 MiB."`
+
+	ReadTimeout  time.Duration `default:"30s" placeholder:"TIME" help:"Time for a request to arrive; default 30s."`
+	Timeout      time.Duration `default:"1m" placeholder:"TIME" help:"Time for one answer to be made; default 1m."`
+	WriteTimeout time.Duration `default:"30s" placeholder:"TIME" help:"Time for an answer to leave; default 30s."`
+	StopDelay    time.Duration `default:"300ms" placeholder:"TIME" help:"Time in which a service that was told to stop still takes requests, unready; default 300ms."`
+	Drain        time.Duration `default:"1m" placeholder:"TIME" help:"Time for what was begun to be finished at a stop; default 1m."`
+	LogJSON      bool          `name:"log-json" help:"Log lines of JSON."`
 }
 
 // Help follows the flags.
@@ -58,8 +65,10 @@ func (c *serveCommand) Run(s *session) error {
 	}
 	config := serve.Config{
 		Token: c.Token, Origins: c.Origin, Hosts: c.Host,
-		MaxBytes: c.MaxBytes, MaxPixels: c.MaxPixels, MaxLabels: c.MaxLabels, MaxPatches: c.MaxPatches, MaxBatch: c.MaxBatch,
-		Queue: c.Queue, CacheBytes: c.Cache, RequestTimeout: c.Timeout, StopDelay: c.StopDelay, DrainTimeout: c.Drain,
+		MaxBytes: c.MaxBytes, MaxPixels: c.MaxPixels, MaxLabels: c.MaxLabels, MaxPatches: c.MaxPatches, MaxSize: c.MaxSize,
+		MaxBatch: c.MaxBatch, Queue: c.Queue, Clients: c.MaxClients,
+		BodyBytes: c.MaxHeld, DecodedBytes: c.MaxDecoded, CacheBytes: c.Cache,
+		ReadTimeout: c.ReadTimeout, RequestTimeout: c.Timeout, WriteTimeout: c.WriteTimeout, StopDelay: c.StopDelay, DrainTimeout: c.Drain,
 	}
 	if c.LogJSON {
 		config.Log = slog.New(slog.NewJSONHandler(s.stderr, nil))
