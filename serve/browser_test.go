@@ -219,6 +219,9 @@ func TestPageInBrowser(t *testing.T) {
 	if n := number(t, ctx, `page.photo.width`); n != 400 {
 		t.Errorf("the photo before is gone: %v", n)
 	}
+	// A word that the model knows takes its place.
+	on(t, ctx, typed("blu\r"), until(`document.querySelectorAll('#notice-ways button').length === 2`), chromedp.Click("#notice-ways button", chromedp.ByQuery),
+		until(`document.getElementById('notice').hidden && !page.sides[0].words.includes('blu')`))
 	// A forgotten photo is sent again without a word to the user.
 	f.server.pictures.drop(text(t, ctx, `page.photo.id`))
 	on(t, ctx, typed("cyan\r"), until(`page.sides[0].answer?.labels.some((l) => l.name === 'cyan')`))
@@ -279,6 +282,13 @@ func TestPageOnPhoneInKorean(t *testing.T) {
 		t.Errorf("with a photo the page is %v wide", wide)
 	}
 	screenshot(t, ctx, "phone-work")
+	// The photo stays in sight while the sliders are used.
+	on(t, ctx, chromedp.Evaluate(`document.getElementById('grid').scrollIntoView()`, nil),
+		until(`scrollY > 300 && document.getElementById('stage').getBoundingClientRect().top >= 0`))
+	if got := text(t, ctx, `document.elementFromPoint(195, 100).id`); got != "view" {
+		t.Errorf("above the sliders is %q", got)
+	}
+	on(t, ctx, chromedp.Evaluate(`scrollTo(0, 0)`, nil))
 	// The camera, which the browser pretends to have.
 	on(t, ctx, chromedp.Click("#new-photo", chromedp.ByQuery), chromedp.Click("#camera", chromedp.ByQuery),
 		until(`document.getElementById('video').videoWidth > 0`), chromedp.Click("#shoot", chromedp.ByQuery),

@@ -56,6 +56,8 @@ type Description struct {
 	LogitScale float64 `json:"logit_scale"`
 	// FixedVocabulary is true where words outside a table are unknown.
 	FixedVocabulary bool `json:"fixed_vocabulary"`
+	// Languages of the words that the model learned, as in "en" and "ko", where that is known.
+	Languages []string `json:"languages,omitempty"`
 	// Examples are words that the model knows, for the page to suggest.
 	Examples []string `json:"examples,omitempty"`
 }

@@ -3,13 +3,13 @@ package serve
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/pacl/pacl"
+	"github.com/pacl/pacl/encoder"
 	"github.com/pacl/pacl/imaging"
 	"github.com/pacl/pacl/readout"
 )
@@ -18,6 +18,8 @@ import (
 // word's that of the colour it names.
 type colourEngine struct {
 	name string
+	// open describes the engine as one that takes any word.
+	open bool
 	// hold, where set, keeps Encode waiting until it is closed or the context ends.
 	hold    chan struct{}
 	entered chan int // receives the size of each batch when somebody listens
@@ -46,7 +48,7 @@ func (p *colourPhoto) Bytes() int64               { return int64(4 * len(p.patch
 func (e *colourEngine) Describe() Description {
 	return Description{
 		Name: e.name, Vision: "mean colours", Text: "names of colours", Method: "cosine", Width: 3, Patch: colourPatch, Size: 64,
-		Strides: []int{8, 4}, LogitScale: 20, FixedVocabulary: true, Examples: []string{"red", "green", "blue"},
+		Strides: []int{8, 4}, LogitScale: 20, FixedVocabulary: !e.open, Examples: []string{"red", "green", "blue"},
 	}
 }
 
@@ -119,7 +121,7 @@ func (e *colourEngine) Encode(ctx context.Context, photos []*imaging.Image, o Im
 func (e *colourEngine) word(text string) ([]float32, error) {
 	c, ok := colourWords[strings.ToLower(text)]
 	if !ok {
-		return nil, fmt.Errorf("word %q is not a colour that is known", text)
+		return nil, &encoder.UnknownNameError{Text: text, Suggestions: []string{"red", "green"}}
 	}
 	return direction(c[0], c[1], c[2]), nil
 }

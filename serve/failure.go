@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+
+	"github.com/pacl/pacl/encoder"
 )
 
 const (
@@ -23,6 +25,9 @@ type Failure struct {
 	Code       string
 	Message    string
 	RetryAfter int // seconds, for 429 and 503
+	// Word is one that the model does not know, and Suggestions are the nearest that it knows.
+	Word        string
+	Suggestions []string
 }
 
 func (f *Failure) Error() string { return f.Message }
@@ -33,6 +38,15 @@ func fail(status int, code, format string, args ...any) *Failure {
 
 func busy(why string) *Failure {
 	return &Failure{Status: http.StatusTooManyRequests, Code: "busy", Message: why + ": try again later", RetryAfter: 1}
+}
+
+// unknownWord is the answer to words that a model does not know.
+func unknownWord(err error) *Failure {
+	failure := fail(http.StatusUnprocessableEntity, "unknown_label", "%v", err)
+	if unknown := (*encoder.UnknownNameError)(nil); errors.As(err, &unknown) {
+		failure.Word, failure.Suggestions = unknown.Text, unknown.Suggestions
+	}
+	return failure
 }
 
 // failureOf finds the answer to an error. What is not known to be the client's fault is the service's, and its text stays
@@ -63,6 +77,9 @@ type errorDetail struct {
 	Code      string `json:"code"`
 	Message   string `json:"message"`
 	RequestID string `json:"request_id"`
+	// Word and Suggestions belong to unknown_label.
+	Word        string   `json:"word,omitempty"`
+	Suggestions []string `json:"suggestions,omitempty"`
 }
 
 // writeFailure answers with an error. The connection is closed where the body may not have been read.
@@ -82,5 +99,5 @@ func writeFailure(w http.ResponseWriter, f *Failure, requestID string) {
 	}
 	w.WriteHeader(f.Status)
 	// An error here means that the client is gone.
-	_ = json.NewEncoder(w).Encode(errorBody{errorDetail{f.Code, f.Message, requestID}})
+	_ = json.NewEncoder(w).Encode(errorBody{errorDetail{f.Code, f.Message, requestID, f.Word, f.Suggestions}})
 }

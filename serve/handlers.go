@@ -394,7 +394,7 @@ func (s *Server) embedText(ctx context.Context, _ *http.Request, req *request) (
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, fail(http.StatusUnprocessableEntity, "unknown_label", "%v", err)
+		return nil, unknownWord(err)
 	}
 	return asJSON(embedTextAnswer{Model: m.name, Width: m.description.Width, Count: len(req.Texts), Vectors: floats(vectors)})
 }

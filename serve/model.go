@@ -34,6 +34,9 @@ func NewEngine(m *pacl.Model, name string) Engine {
 			d.Examples = append(d.Examples, word)
 		}
 	}
+	if info.Name == builtin.Name {
+		d.Languages = []string{"en", "ko"}
+	}
 	engine.description = d
 	return engine
 }

@@ -13,11 +13,13 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/pacl/pacl"
 	"github.com/pacl/pacl/scene"
 )
 
@@ -51,7 +53,7 @@ func (s *Server) addPage(mux *http.ServeMux) error {
 	if err != nil {
 		return fmt.Errorf("page: %w", err)
 	}
-	mux.HandleFunc("GET /examples", listExamples)
+	mux.HandleFunc("GET /examples", s.listExamples)
 	mux.HandleFunc("GET /examples/{name}", serveExample)
 	return nil
 }
@@ -86,8 +88,10 @@ const (
 
 // example is a scene of the gallery: an invented picture and the words for what it shows.
 type example struct {
-	Source string   `json:"src"`
-	Labels []string `json:"labels"`
+	Source string `json:"src"`
+	// Labels are English, KoreanLabels the same in Korean.
+	Labels       []string `json:"labels"`
+	KoreanLabels []string `json:"labels_ko"`
 	// Captions in English and Korean describe the picture for those who do not see it.
 	English string `json:"en"`
 	Korean  string `json:"ko"`
@@ -117,6 +121,7 @@ var examples = sync.OnceValues(func() ([]example, error) {
 			if !seen[object.Kind] {
 				seen[object.Kind] = true
 				e.Labels = append(e.Labels, scene.Kinds[object.Kind].Name())
+				e.KoreanLabels = append(e.KoreanLabels, scene.Kinds[object.Kind].Korean[0])
 			}
 		}
 		list[i] = e
@@ -124,11 +129,25 @@ var examples = sync.OnceValues(func() ([]example, error) {
 	return list, nil
 })
 
-func listExamples(w http.ResponseWriter, r *http.Request) {
+// listExamples leaves out words that the model does not know.
+func (s *Server) listExamples(w http.ResponseWriter, r *http.Request) {
 	list, err := examples()
+	var m *model
+	if err == nil {
+		m, err = s.model(r.URL.Query().Get("model"))
+	}
 	if err != nil {
 		writeFailure(w, failureOf(r.Context(), err), requestID(r.Context()))
 		return
+	}
+	if m.description.FixedVocabulary {
+		list = slices.Clone(list)
+		for i := range list {
+			list[i].Labels = slices.DeleteFunc(slices.Clone(list[i].Labels), func(word string) bool {
+				_, err := s.vocabulary(r.Context(), m, []pacl.Label{{Name: word, Words: []string{word}}})
+				return err != nil
+			})
+		}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(list)

@@ -629,7 +629,7 @@ func TestTwoModels(t *testing.T) {
 }
 
 func TestPageAndExamples(t *testing.T) {
-	f := start(t, nil)
+	f := start(t, func(c *Config, _ *colourEngine) { c.Models = append(c.Models, &colourEngine{name: "open", open: true}) })
 	r := f.do("GET", "/", "", nil)
 	if r.status != 200 || !strings.HasPrefix(r.header.Get("Content-Type"), "text/html") ||
 		!strings.Contains(r.header.Get("Content-Security-Policy"), "default-src 'none'") {
@@ -640,12 +640,18 @@ func TestPageAndExamples(t *testing.T) {
 			t.Errorf("the page names %s", r.body[i:min(i+60, len(r.body))])
 		}
 	}
-	list := decode[[]example](t, f.do("GET", "/examples", "", nil))
+	// The first model knows colours only, and none of the things in the scenes.
+	for _, e := range decode[[]example](t, f.do("GET", "/examples", "", nil)) {
+		if e.Labels == nil || len(e.Labels) > 0 {
+			t.Errorf("words that the model does not know: %q", e.Labels)
+		}
+	}
+	list := decode[[]example](t, f.do("GET", "/examples?model=open", "", nil))
 	if len(list) != len(exampleSeeds) {
 		t.Fatalf("%d examples", len(list))
 	}
 	for _, e := range list {
-		if len(e.Labels) < 2 || e.English == "" || e.Korean == "" {
+		if len(e.Labels) < 2 || len(e.KoreanLabels) != len(e.Labels) || e.English == "" || e.Korean == "" {
 			t.Errorf("example %+v", e)
 		}
 		r := f.do("GET", e.Source, "", nil)

@@ -288,7 +288,7 @@ func (s *Server) vocabulary(ctx context.Context, m *model, labels []pacl.Label) 
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, fail(http.StatusUnprocessableEntity, "unknown_label", "%v", err)
+		return nil, unknownWord(err)
 	}
 	if len(found) != len(missing) {
 		return nil, fmt.Errorf("vocabulary: vectors of %d labels for %d", len(found), len(missing))

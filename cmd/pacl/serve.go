@@ -63,6 +63,9 @@ func (c *serveCommand) Run(s *session) error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return usageError("--tls-cert and --tls-key belong together")
 	}
+	if err := c.checkLimits(); err != nil {
+		return err
+	}
 	config := serve.Config{
 		Token: c.Token, Origins: c.Origin, Hosts: c.Host,
 		MaxBytes: c.MaxBytes, MaxPixels: c.MaxPixels, MaxLabels: c.MaxLabels, MaxPatches: c.MaxPatches, MaxSize: c.MaxSize,
@@ -110,12 +113,34 @@ func (c *serveCommand) Run(s *session) error {
 		return err
 	}
 	defer service.Close()
+	if address, ok := listener.Addr().(*net.TCPAddr); ok && !address.IP.IsLoopback() && c.Token == "" {
+		s.logf("warning: everybody who reaches %s may use this service: no token is set (PACL_TOKEN)", listener.Addr())
+	}
 	scheme := "http"
 	if config.TLS != nil {
 		scheme = "https"
 	}
 	s.logf("serving at %s://%s/", scheme, listener.Addr())
 	return service.Serve(s, listener)
+}
+
+// checkLimits refuses limits that nothing could meet.
+func (c *serveCommand) checkLimits() error {
+	for _, limit := range []struct {
+		flag  string
+		value int64
+	}{
+		{"max-bytes", c.MaxBytes}, {"max-pixels", int64(c.MaxPixels)}, {"max-labels", int64(c.MaxLabels)},
+		{"max-patches", int64(c.MaxPatches)}, {"max-size", int64(c.MaxSize)}, {"max-batch", int64(c.MaxBatch)},
+		{"queue", int64(c.Queue)}, {"max-clients", int64(c.MaxClients)}, {"max-held", c.MaxHeld}, {"max-decoded", c.MaxDecoded},
+		{"cache", c.Cache}, {"read-timeout", int64(c.ReadTimeout)}, {"timeout", int64(c.Timeout)},
+		{"write-timeout", int64(c.WriteTimeout)}, {"stop-delay", int64(c.StopDelay)}, {"drain", int64(c.Drain)},
+	} {
+		if limit.value <= 0 {
+			return usageError(fmt.Sprintf("--%s is %d, expected more than 0", limit.flag, limit.value))
+		}
+	}
+	return nil
 }
 
 // cutName splits NAME=MODEL; a path that exists is never taken apart.

@@ -28,6 +28,8 @@ class Refused extends Error {
     super(detail.message);
     this.status = status;
     this.code = detail.code;
+    this.word = detail.word;
+    this.suggestions = detail.suggestions ?? [];
   }
 }
 
@@ -127,11 +129,10 @@ async function refresh(s) {
   } catch (error) {
     if (error.name === 'AbortError' || s.request !== control) return;
     s.request = null;
-    const unknown = error.code === 'unknown_label'
-      ? goodWords(s).filter((w) => w.split('|').some((one) => error.message.includes(JSON.stringify(one.trim())))) : [];
+    const unknown = error.code === 'unknown_label' ? goodWords(s).filter((w) => w.split('|').some((one) => plain(one) === error.word)) : [];
     if (unknown.length > 0) {
       unknown.forEach((w) => s.bad.add(w));
-      complain(t.unknownWords(error.message));
+      complain(t.unknownWord(error.word, error.suggestions.length > 0), error.suggestions.map((word) => [word, () => replaceWord(s, unknown[0], word)]));
       render();
       return refresh(s);
     }
@@ -150,9 +151,16 @@ function refreshAll() {
 // --- Messages ---
 
 function say(text) { $('status').textContent = text; }
-function complain(text) {
+
+// complain shows what went wrong, with buttons [label, what it does] for what could be done about it.
+function complain(text, ways = []) {
   $('notice').hidden = text === '';
-  $('notice').firstElementChild.textContent = text;
+  $('notice-text').textContent = text;
+  $('notice-ways').replaceChildren(...ways.map(([label, does]) => {
+    const button = element('button', { type: 'button', textContent: label });
+    button.addEventListener('click', () => { complain(''); does(); });
+    return button;
+  }));
 }
 function busy(text) {
   $('busy').hidden = text === '';
@@ -269,9 +277,11 @@ function loadAddress() {
 
 // --- Words ---
 
+const plain = (text) => text.replace(/\s+/g, ' ').trim();
+
 function splitWords(text) {
   const seen = new Set();
-  return text.split(/[,\n،、，]/).map((w) => w.replace(/\s+/g, ' ').trim()).filter((w) => {
+  return text.split(/[,\n،、，]/).map(plain).filter((w) => {
     const key = w.split('|')[0].trim().toLowerCase();
     if (key === '' || seen.has(key)) return false;
     seen.add(key);
@@ -284,6 +294,12 @@ function addWords(text) {
   const next = splitWords([...s.words, ...splitWords(text)].join(','));
   if (next.length === s.words.length) return;
   change('words', () => { s.words = next; });
+  render();
+  refresh(s);
+}
+
+function replaceWord(s, old, word) {
+  change('words', () => { s.words = splitWords(s.words.map((w) => (w === old ? word : w)).join(',')); });
   render();
   refresh(s);
 }
@@ -395,6 +411,7 @@ function drawNow() {
     }
   }
   canvas.setAttribute('aria-label', t.picture(describe(page.sides[page.active])));
+  showGrid();
   showLegend();
   showProbe();
 }
@@ -404,7 +421,8 @@ function labelOf(s, heat) {
   return s.answer.labels.findIndex((l) => l.name === heat.name);
 }
 
-const percent = (v) => `${(100 * v).toFixed(v > 0 && v < 0.0995 ? 1 : 0)} %`;
+// percent has a decimal where whole numbers would hide a small share, or that a large one is not all.
+const percent = (v) => `${(100 * v).toFixed((v > 0 && v < 0.0995) || (v >= 0.995 && v < 1) ? 1 : 0)} %`;
 
 function describe(s) {
   const result = s.answer && resultOf(s);
@@ -422,6 +440,7 @@ function element(tag, properties = {}, ...children) {
 function bar(share, colour) {
   const fill = element('i');
   fill.style.width = `${100 * Math.max(0, Math.min(1, share))}%`;
+  fill.hidden = share <= 0;
   fill.style.background = colour;
   return element('span', { className: 'bar', ariaHidden: 'true' }, fill);
 }
@@ -453,6 +472,11 @@ function heated(button, side, name) {
   });
   button.setAttribute('aria-label', t.heat(name));
   button.setAttribute('aria-pressed', String(page.pinned?.name === name && page.pinned?.side === side));
+}
+
+function showGrid() {
+  const grid = page.sides[page.active].answer?.grid;
+  $('grid-value').textContent = grid ? `${grid.columns} × ${grid.rows}` : '';
 }
 
 let legendKey = '';
@@ -547,7 +571,7 @@ function render() {
   $('grid').max = Math.max(1, list.length - 1);
   $('grid').disabled = list.length < 2;
   $('grid').value = Math.min(page.grid, list.length - 1);
-  $('grid-value').textContent = t.patches(stride(s));
+  showGrid();
   document.querySelectorAll('[data-format]').forEach((b) => { b.disabled = goodWords(s).length === 0; });
   draw();
 }
@@ -613,15 +637,18 @@ function shoot() {
 // --- Gallery ---
 
 async function showGallery() {
-  const list = await (await call('examples')).json();
+  const s = page.sides[0];
+  const list = await (await call(`examples?${new URLSearchParams({ model: model(s).name })}`)).json();
+  const korean = language === 'ko' && model(s).languages?.includes('ko');
   $('gallery').replaceChildren(...list.map((e, i) => {
+    const labels = korean ? e.labels_ko : e.labels;
     const button = element('button', { type: 'button' },
       element('img', { src: e.src.slice(1), alt: e[language], width: 280, height: 210, loading: 'lazy' }),
-      element('span', { textContent: e.labels.join(', '), ariaHidden: 'true' }));
+      element('span', { textContent: labels.join(', '), ariaHidden: 'true' }));
     button.addEventListener('click', async () => {
       try {
         const blob = await (await call(e.src.slice(1))).blob();
-        change('words', () => { page.sides[0].words = [...e.labels]; });
+        change('words', () => { page.sides[0].words = [...labels]; });
         await usePhoto(blob, `${t.example}-${i + 1}.png`);
       } catch (error) {
         complain(error.message);

@@ -1,9 +1,11 @@
 // The page's words, in English and in Korean by the browser's language.
 'use strict';
 
+const touch = matchMedia('(pointer: coarse)').matches;
+
 const texts = {
   en: {
-    tagline: 'Find anything in a photo, by its name.',
+    tagline: 'Type words, see where they are in a photo.',
     skip: 'Skip to the words',
     newPhoto: 'New photo',
     api: 'API',
@@ -30,7 +32,15 @@ const texts = {
     download: 'Download',
     mask: 'Mask',
     overlay: 'Overlay',
-    viewHelp: 'Point at a word for its heat map. Click the photo for the scores at a place.',
+    viewHelp: touch ? 'Tap a word for its heat map, the photo for the scores at a place.'
+      : 'Point at a word for its heat map. Click the photo for the scores at a place.',
+    viewKeys: 'Arrow keys move the place whose scores are shown, with Shift in larger steps; Escape ends that.',
+    opacityHelp: 'How much the colours cover the photo.',
+    backgroundHelp: 'A pixel whose best word has less than this share belongs to no word.',
+    temperatureHelp: 'Higher: the words share a pixel more evenly, and the threshold takes away more.',
+    gridHelp: 'More patches of the photo, finer edges, more time. The photo is encoded again.',
+    jsonHelp: 'Areas and scores, with the mask',
+    cocoHelp: 'COCO annotations with run lengths',
     atPixel: 'Scores at',
     divider: 'Divide between A and B',
     cancel: 'Cancel',
@@ -46,7 +56,6 @@ const texts = {
     remove: (word) => `Remove ${word}`,
     heat: (word) => `Heat map of ${word}`,
     heatNow: (word) => `Heat map: ${word}`,
-    patches: (n) => `every ${n} px`,
     encoding: 'Looking at the photo …',
     scoring: 'Finding the words …',
     busy: 'The service is busy; trying again.',
@@ -57,13 +66,13 @@ const texts = {
     noCamera: 'The camera cannot be used.',
     unreachable: 'The service does not answer. Is it still running?',
     failed: (message) => `That did not work: ${message}.`,
-    unknownWords: (message) => `${message}. The other words go on.`,
+    unknownWord: (word, near) => `This model does not know “${word}”. The other words go on.${near ? ' Words like it:' : ''}`,
     saved: (name) => `${name} is saved.`,
     undone: 'Undone.',
     example: 'Example',
   },
   ko: {
-    tagline: '사진 속 무엇이든, 이름으로 찾습니다.',
+    tagline: '단어를 입력하면 사진 속 어디에 있는지 보여 줍니다.',
     skip: '단어 입력으로 건너뛰기',
     newPhoto: '새 사진',
     api: 'API',
@@ -90,7 +99,15 @@ const texts = {
     download: '내려받기',
     mask: '마스크',
     overlay: '겹친 그림',
-    viewHelp: '단어를 가리키면 열지도가 보입니다. 사진을 누르면 그 자리의 점수가 나옵니다.',
+    viewHelp: touch ? '단어를 누르면 열지도가, 사진을 누르면 그 자리의 점수가 보입니다.'
+      : '단어를 가리키면 열지도가 보입니다. 사진을 누르면 그 자리의 점수가 나옵니다.',
+    viewKeys: '화살표 키로 점수를 볼 자리를 옮깁니다. Shift를 함께 누르면 더 크게 움직이고, Esc로 끝냅니다.',
+    opacityHelp: '색이 사진을 덮는 정도입니다.',
+    backgroundHelp: '가장 좋은 단어의 몫이 이보다 작은 픽셀은 어느 단어에도 속하지 않습니다.',
+    temperatureHelp: '높을수록 단어들이 픽셀을 고르게 나누어 가지며, 문턱값이 더 많이 지웁니다.',
+    gridHelp: '사진을 더 잘게 나누어 경계가 고와지지만 시간이 더 듭니다. 사진을 다시 인코딩합니다.',
+    jsonHelp: '넓이와 점수, 마스크',
+    cocoHelp: '런 길이로 적은 COCO 주석',
     atPixel: '이 자리의 점수',
     divider: 'A와 B의 경계',
     cancel: '취소',
@@ -106,7 +123,6 @@ const texts = {
     remove: (word) => `${word} 지우기`,
     heat: (word) => `${word} 열지도`,
     heatNow: (word) => `열지도: ${word}`,
-    patches: (n) => `${n}픽셀마다`,
     encoding: '사진을 살펴보는 중 …',
     scoring: '단어를 찾는 중 …',
     busy: '서비스가 바빠서 다시 시도합니다.',
@@ -117,7 +133,7 @@ const texts = {
     noCamera: '카메라를 쓸 수 없습니다.',
     unreachable: '서비스가 응답하지 않습니다. 실행 중인지 확인하세요.',
     failed: (message) => `실패했습니다: ${message}.`,
-    unknownWords: (message) => `${message}. 나머지 단어는 계속합니다.`,
+    unknownWord: (word, near) => `이 모델은 “${word}”라는 말을 모릅니다. 나머지 단어는 계속합니다.${near ? ' 비슷한 단어:' : ''}`,
     saved: (name) => `${name} 파일을 저장했습니다.`,
     undone: '되돌렸습니다.',
     example: '예시',
@@ -130,5 +146,6 @@ const t = texts[language];
 function translatePage() {
   document.documentElement.lang = language;
   for (const element of document.querySelectorAll('[data-text]')) element.textContent = t[element.dataset.text];
+  for (const element of document.querySelectorAll('[data-title]')) element.title = t[element.dataset.title];
   for (const element of document.querySelectorAll('[data-label]')) element.setAttribute('aria-label', t[element.dataset.label]);
 }
