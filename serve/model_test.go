@@ -43,6 +43,10 @@ func TestModelBehindTheService(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := start(t, func(c *Config, _ *colourEngine) { c.Models = []Engine{NewEngine(model, "tiny")} })
+	// A word that was asked for before, alone and in another place, must mean the same in the list below.
+	if r := f.do("POST", "/v1/segment?labels=grass,dog|puppy", "image/jpeg", bytes.NewReader(data)); r.status != 200 {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
 	for _, query := range []string{"", "&refine=true"} {
 		r := f.do("POST", "/v1/segment?labels=cat,dog|puppy,grass&background=0.34"+query, "image/jpeg", bytes.NewReader(data))
 		if r.status != 200 {
