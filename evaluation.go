@@ -61,13 +61,13 @@ func (m *Model) scores(ctx context.Context, photo *imaging.Image, v *Vocabulary,
 	return m.Scores(ctx, encoded, v)
 }
 
-// Evaluate measures a model's segmentation on a data set. A class that a names table lacks counts with IoU 0.
-func (m *Model) Evaluate(ctx context.Context, d *evaluate.Dataset, o EvaluateOptions) (*evaluate.SegmentationResult, error) {
-	r, err := m.prepare(ctx, d.Classes, o)
+// segmenter returns a function that labels photos with classes, and the protocol so far.
+func (m *Model) segmenter(ctx context.Context, classes []evaluate.Class, o EvaluateOptions) (evaluate.SegmenterFunc, evaluate.Protocol, error) {
+	r, err := m.prepare(ctx, classes, o)
 	if err != nil {
-		return nil, err
+		return nil, r.protocol, err
 	}
-	segment := func(ctx context.Context, photo *imaging.Image) (*imaging.Mask, error) {
+	return func(ctx context.Context, photo *imaging.Image) (*imaging.Mask, error) {
 		scores, err := m.scores(ctx, photo, r.vocabulary, o.Image)
 		if err != nil {
 			return nil, err
@@ -77,8 +77,16 @@ func (m *Model) Evaluate(ctx context.Context, d *evaluate.Dataset, o EvaluateOpt
 			return nil, err
 		}
 		return result.Mask, nil
+	}, r.protocol, nil
+}
+
+// Evaluate measures a model's segmentation on a data set. A class that a names table lacks counts with IoU 0.
+func (m *Model) Evaluate(ctx context.Context, d *evaluate.Dataset, o EvaluateOptions) (*evaluate.SegmentationResult, error) {
+	segment, protocol, err := m.segmenter(ctx, d.Classes, o)
+	if err != nil {
+		return nil, err
 	}
-	return evaluate.Segmentation(ctx, d, evaluate.SegmenterFunc(segment), r.protocol, o.Run)
+	return evaluate.Segmentation(ctx, d, segment, protocol, o.Run)
 }
 
 // shareSegmenter adapts a function to evaluate.ShareSegmenter.

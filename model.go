@@ -29,7 +29,8 @@ type Options struct {
 	Model string
 	// Vision and Text name the encoders in place of those that the head was trained with.
 	Vision, Text string
-	// Readout is how a CLIP without a head is read out: naclip (the default), plain, maskclip, sclip or clearclip.
+	// Readout is how a CLIP without a head is read out: naclip (the default), plain, maskclip, sclip or clearclip. A model
+	// with a head is then read out without it, which is n/a where its vision encoder has no projection.
 	Readout string
 	// Precision of products: "bf16", "f32", or "" for the fastest of this processor.
 	Precision string
@@ -45,7 +46,7 @@ type Model struct {
 	name      string
 	precision kernel.Precision
 	vision    *encoder.Vision
-	text      encoder.Text
+	text      encoder.Text    // nil for the patch tokens of a VisionModel
 	head      *align.Model    // nil without a head
 	readout   encoder.Readout // without a head
 }
@@ -126,7 +127,12 @@ func (m *Model) encoderOptions(o Options) encoder.Options {
 	return encoder.Options{Precision: m.precision, Tokenizer: o.Tokenizer}
 }
 
-var errNoProjection = errors.New("encoder without a projection to the space of texts: it needs a head, see pacl train --help")
+// NotApplicableError says what a model cannot do, and why.
+type NotApplicableError struct{ Reason string }
+
+func (e *NotApplicableError) Error() string { return e.Reason }
+
+var errNoProjection = &NotApplicableError{"encoder without a projection to the space of texts: it needs a head, see pacl train --help"}
 
 // openReadout opens a CLIP that segments by its own projection.
 func (m *Model) openReadout(dir string, o Options) (err error) {
@@ -161,9 +167,6 @@ func (m *Model) openReadout(dir string, o Options) (err error) {
 
 // openHead opens a PACL model and the encoders that it was trained with.
 func (m *Model) openHead(files fs.FS, dir string, o Options) (err error) {
-	if o.Readout != "" {
-		return fmt.Errorf("model %s has a head: a read-out (%s) is for a CLIP without one", dir, o.Readout)
-	}
 	m.name = filepath.Base(filepath.Clean(dir))
 	if m.head, err = align.LoadModelFS(files, dir); err != nil {
 		return err
@@ -183,7 +186,31 @@ func (m *Model) openHead(files fs.FS, dir string, o Options) (err error) {
 	if m.text, err = encoder.OpenText(textDir, m.encoderOptions(o)); err != nil {
 		return err
 	}
-	return m.checkEncoders(dir, o.Warn)
+	if err := m.checkEncoders(dir, o.Warn); err != nil || o.Readout == "" {
+		return err
+	}
+	bare, err := m.WithReadout(o.Readout)
+	if err != nil {
+		return fmt.Errorf("model %s without its head: %w", dir, err)
+	}
+	*m = *bare
+	return nil
+}
+
+// WithReadout returns the model's encoders read out without a head: naclip, plain, maskclip, sclip or clearclip. It is a
+// NotApplicableError where the vision encoder has no projection to the space of the model's texts.
+func (m *Model) WithReadout(name string) (*Model, error) {
+	kind, err := encoder.ParseReadout(name)
+	if err != nil {
+		return nil, err
+	}
+	switch vision := m.vision.Info(); {
+	case vision.ProjectionDim == 0:
+		return nil, &NotApplicableError{fmt.Sprintf("the vision encoder %s (%s) has no projection to the space of texts", filepath.Base(vision.Dir), vision.Family)}
+	case vision.ProjectionDim != m.text.Width():
+		return nil, &NotApplicableError{fmt.Sprintf("the vision encoder projects to vectors of width %d, the text encoder gives width %d", vision.ProjectionDim, m.text.Width())}
+	}
+	return &Model{name: m.name, precision: m.precision, vision: m.vision, text: m.text, readout: kind}, nil
 }
 
 // resolveEncoder finds an encoder: where the user says, else by the name and then the hub ids that the head holds.
@@ -352,7 +379,13 @@ const defaultTauPatch = 0.01
 
 // Info says what the model is.
 func (m *Model) Info() Info {
-	info := Info{Name: m.name, Vision: m.vision.Info(), Text: m.text.Info()}
+	info := Info{Name: m.name, Vision: m.vision.Info()}
+	if m.text == nil {
+		info.Method, info.Width = tokenVectors, info.Vision.Width
+		info.InputSize, info.Stride = info.Vision.ImageSize, info.Vision.PatchSize
+		return info
+	}
+	info.Text = m.text.Info()
 	if m.head == nil {
 		info.Method, info.Width = m.readout.String(), info.Vision.ProjectionDim
 		info.InputSize, info.Stride = info.Vision.ImageSize, info.Vision.PatchSize
@@ -473,6 +506,9 @@ func (m *Model) patches(ctx context.Context, pixels []float32, batch, height, wi
 	out, err := m.vision.Encode(ctx, pixels, batch, height, width, o)
 	if err != nil {
 		return nil, err
+	}
+	if m.text == nil {
+		return out.Patches, nil
 	}
 	tokens := kernel.FromFloat32(out.Patches, len(out.Patches)/out.Width, out.Width)
 	if m.head == nil {

@@ -45,8 +45,8 @@ func WithoutSynonyms(classes []Class) []Class {
 	return result
 }
 
-// readClasses reads the classes.txt of a folder data set.
-func readClasses(path string) ([]Class, error) {
+// ReadClasses reads the classes.txt of a folder data set.
+func ReadClasses(path string) ([]Class, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("class names: %w", err)

@@ -3,6 +3,8 @@ package evaluate
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
@@ -21,6 +23,7 @@ type Photos struct {
 	Root    string
 	Classes []Class
 	Items   []ClassItem
+	Each    int // of how many photos a class at most, 0 where that was not limited
 }
 
 // ClassItem is a photo and its class.
@@ -82,6 +85,100 @@ func (p *Photos) readFolders() error {
 		p.Classes = append(p.Classes, Class{Name: name, Words: []string{name}})
 	}
 	return nil
+}
+
+// ClassWords reads the words of classes: those of a public data set where source is its name, else those of a file with one
+// class a line, its words separated by ", ", or FOLDER, a tab and the words. It returns them by folderKey of each word, or
+// of the folder, and a name for protocol lines: the data set's, or the beginning of the file's hash.
+func ClassWords(source string) (words map[string]Class, id string, err error) {
+	words = map[string]Class{}
+	add := func(key string, class Class) {
+		if _, taken := words[folderKey(key)]; !taken {
+			words[folderKey(key)] = class
+		}
+	}
+	if classes, err := Classes(source); err == nil {
+		for _, class := range classes {
+			for _, word := range class.Words {
+				add(word, class)
+			}
+		}
+		return words, canonical(source), nil
+	}
+	const largest = 16 << 20
+	file, err := os.Open(source)
+	if err != nil {
+		return nil, "", fmt.Errorf("words of classes: %q is neither a file nor one of %s", source, strings.Join(Names(), ", "))
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, largest+1))
+	if err != nil {
+		return nil, "", fmt.Errorf("words of classes: %w", err)
+	}
+	if len(data) > largest {
+		return nil, "", fmt.Errorf("words of classes: %s has more than %d bytes", source, largest)
+	}
+	for number, line := range strings.Split(strings.TrimPrefix(string(data), "\ufeff"), "\n") {
+		folder, list, tab := strings.Cut(strings.TrimSpace(line), "\t")
+		if !tab {
+			list = folder
+		}
+		for _, class := range parseClasses(list) {
+			if folder == "" {
+				return nil, "", fmt.Errorf("%s: line %d names no folder before its tab", source, number+1)
+			}
+			if tab {
+				add(folder, class)
+				continue
+			}
+			for _, word := range class.Words {
+				add(word, class)
+			}
+		}
+	}
+	if len(words) == 0 {
+		return nil, "", fmt.Errorf("%s holds no words of classes, expected one class a line", source)
+	}
+	sum := sha256.Sum256(data)
+	return words, hex.EncodeToString(sum[:6]), nil
+}
+
+// folderKey is how the name of a folder of photos is looked up: without regard to letter case, spaces, "_" and "-".
+func folderKey(name string) string {
+	return strings.NewReplacer(" ", "", "_", "", "-", "").Replace(strings.ToLower(name))
+}
+
+// Rename gives classes the words that ClassWords read. A folder that has none is an error.
+func (p *Photos) Rename(words map[string]Class) error {
+	taken := map[string]string{}
+	for i, class := range p.Classes {
+		found, ok := words[folderKey(class.Name)]
+		if !ok {
+			return fmt.Errorf("%s: the class %s is not in the list of words", p.Root, class.Name)
+		}
+		if other, twice := taken[found.Name]; twice {
+			return fmt.Errorf("%s: %s and %s are both the class %s of the list of words", p.Root, other, class.Name, found.Name)
+		}
+		taken[found.Name] = class.Name
+		p.Classes[i] = found
+	}
+	return nil
+}
+
+// Limit returns the first n photos of each class, all of them where n is 0.
+func (p *Photos) Limit(n int) *Photos {
+	if n <= 0 {
+		return p
+	}
+	limited := *p
+	limited.Items, limited.Each = nil, n
+	taken := make([]int, len(p.Classes))
+	for _, item := range p.Items {
+		if taken[item.Class]++; taken[item.Class] <= n {
+			limited.Items = append(limited.Items, item)
+		}
+	}
+	return &limited
 }
 
 func (p *Photos) readList() error {
@@ -206,6 +303,9 @@ func Classify(ctx context.Context, photos *Photos, c Classifier, p Protocol, o R
 		p.More = map[string]string{}
 	}
 	p.More["classes"] = strconv.Itoa(classes)
+	if photos.Each > 0 {
+		p.More["each"] = strconv.Itoa(photos.Each)
+	}
 	result := &ClassifyResult{Protocol: p.String(), Images: len(scores), PerImage: scores}
 	var hits int64
 	for i, class := range photos.Classes {

@@ -39,6 +39,10 @@ type CoherenceResult struct {
 	Images     int          `json:"images"`
 	ROC        [][2]float64 `json:"roc"` // [false positive rate, true positive rate], rising
 	Seconds    float64      `json:"seconds"`
+
+	// PerImage holds the pairs with the same label that an image has a part in, half of each pair to either patch, and how
+	// many different pairs they are above (as a share, by the histogram): over all images their quotient is the area.
+	PerImage []ImageScore `json:"-"`
 }
 
 // cosineBins is the resolution of the histogram over cosines from -1 to 1.
@@ -65,14 +69,25 @@ func Coherence(ctx context.Context, d *Dataset, encoder PatchEncoder, p Protocol
 		return nil, err
 	}
 	p.Identify(d)
+	if p.More == nil {
+		p.More = map[string]string{}
+	}
 	if o.Sample > 0 {
-		if p.More == nil {
-			p.More = map[string]string{}
-		}
 		p.More["sample"], p.More["seed"] = fmt.Sprint(o.Sample), fmt.Sprint(o.Seed)
+	}
+	if o.ExactPairs > 0 {
+		p.More["exact"] = fmt.Sprint(o.ExactPairs)
+	}
+	for i := range result.PerImage {
+		result.PerImage[i].Key = d.Items[i].Key
 	}
 	result.Protocol, result.Images, result.Seconds = p.String(), len(d.Items), time.Since(started).Seconds()
 	return result, nil
+}
+
+// Record returns what compare needs of the result.
+func (r *CoherenceResult) Record(model string) *Record {
+	return &Record{Protocol: r.Protocol, Model: model, Measure: "auc", Images: r.PerImage}
 }
 
 func collectPatches(ctx context.Context, d *Dataset, encoder PatchEncoder, o CoherenceOptions) (*coherencePatches, error) {
@@ -244,6 +259,9 @@ func (c *coherencePatches) coherence(ctx context.Context, o CoherenceOptions) (*
 		result.AUC, result.ErrorBound = area, bound
 	}
 	result.ROC = histogram.roc(200)
+	if result.PerImage, err = c.perImage(ctx, histogram); err != nil {
+		return nil, err
+	}
 	if o.Replicates > 0 {
 		low, high, note, err := c.bootstrap(ctx, histogram, result.AUC, o)
 		if err != nil {
@@ -448,6 +466,64 @@ func (h *cosineHistogram) roc(n int) [][2]float64 {
 	return points
 }
 
+// imageOf returns the image of each patch.
+func (c *coherencePatches) imageOf() []int32 {
+	of := make([]int32, len(c.label))
+	for image := range len(c.starts) - 1 {
+		for i := c.starts[image]; i < c.starts[image+1]; i++ {
+			of[i] = int32(image)
+		}
+	}
+	return of
+}
+
+// perImage splits the area among the images.
+func (c *coherencePatches) perImage(ctx context.Context, h *cosineHistogram) ([]ImageScore, error) {
+	// Shares are summed as whole numbers of 2^-24, so that the sum does not depend on its order.
+	const one = 1 << 24
+	above := make([]int64, cosineBins)
+	var below, different float64
+	for _, n := range h.other {
+		different += float64(n)
+	}
+	for b, n := range h.other {
+		above[b] = int64(math.Round(one * (below + float64(n)/2) / different))
+		below += float64(n)
+	}
+	type sums struct{ right, total []int64 }
+	images, imageOf := len(c.starts)-1, c.imageOf()
+	perWorker := make([]sums, kernel.Workers())
+	err := c.rows(ctx, func(worker, image, i int, cosine []float32) {
+		s := &perWorker[worker]
+		if s.right == nil {
+			s.right, s.total = make([]int64, images), make([]int64, images)
+		}
+		for k, v := range cosine {
+			j := i + 1 + k
+			if c.label[j] != c.label[i] {
+				continue
+			}
+			share := above[cosineBin(v)]
+			s.right[image] += share
+			s.total[image]++
+			s.right[imageOf[j]] += share
+			s.total[imageOf[j]]++
+		}
+	})
+	scores := make([]ImageScore, images)
+	for image := range scores {
+		var right, total int64
+		for _, s := range perWorker {
+			if s.right != nil {
+				right += s.right[image]
+				total += s.total[image]
+			}
+		}
+		scores[image].Right, scores[image].Total = float64(right)/one/2, float64(total)/2
+	}
+	return scores, err
+}
+
 // bootstrap draws images with replacement and computes the area of each draw from histograms of the pairs of images. A
 // pair of patches counts as often as both their images were drawn together, a pair within an image as often as it was
 // drawn; pairs between copies of one image do not count. The histograms are coarse, so the draws are taken relative to
@@ -472,12 +548,7 @@ func (c *coherencePatches) bootstrap(ctx context.Context, fine *cosineHistogram,
 	}
 	index := func(a, b int) int { return a*images - a*(a-1)/2 + b - a } // a <= b
 	counts := make([]uint32, 2*pairs*bins)                              // [image pair][same, other][bins]
-	imageOf := make([]int32, len(c.label))
-	for image := range images {
-		for i := c.starts[image]; i < c.starts[image+1]; i++ {
-			imageOf[i] = int32(image)
-		}
-	}
+	imageOf := c.imageOf()
 	err = c.rows(ctx, func(_, image, i int, cosine []float32) {
 		for k, v := range cosine {
 			j := i + 1 + k

@@ -2,11 +2,13 @@ package evaluate
 
 import (
 	"bufio"
+	"encoding/csv"
 	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -111,6 +113,23 @@ func Compare(a, b *Record, o CompareOptions) (*Comparison, error) {
 	return c, nil
 }
 
+// Interval returns the 95 % interval of the measure by bootstrap over the images: they are drawn with replacement so many
+// times, and the measure of each draw is taken over all its images.
+func (r *Record) Interval(replicates int, seed uint64) (low, high float64) {
+	measure := newMeasure(r, r.Images)
+	random := rand.New(rand.NewPCG(seed, 0x626f6f74))
+	weights := make([]int64, len(r.Images))
+	values := make([]float64, replicates)
+	for i := range values {
+		clear(weights)
+		for range weights {
+			weights[random.IntN(len(weights))]++
+		}
+		values[i] = measure(weights)
+	}
+	return interval(values)
+}
+
 // newMeasure returns the measure of a weighted set of images.
 func newMeasure(r *Record, images []ImageScore) func(weights []int64) float64 {
 	if r.Measure != "miou" {
@@ -195,7 +214,7 @@ func shortList(names []string) string {
 // WriteText prints the comparison for people.
 func (c *Comparison) WriteText(w io.Writer) error {
 	out := bufio.NewWriter(w)
-	name := map[string]string{"miou": "mIoU", "accuracy": "accuracy"}[c.Measure]
+	name := measureNames[c.Measure]
 	fmt.Fprintf(out, "A  %s %.2f  %s\nB  %s %.2f  %s\n", name, 100*c.A, c.ProtocolA, name, 100*c.B, c.ProtocolB)
 	fmt.Fprintf(out, "B - A  %+.2f, 95 %% interval %+.2f to %+.2f (paired bootstrap over %d images, %d draws, seed %d)\n",
 		100*c.Difference, 100*c.Low, 100*c.High, c.Images, c.Replicates, c.Seed)
@@ -213,3 +232,17 @@ func (c *Comparison) WriteText(w io.Writer) error {
 
 // WriteJSON prints the comparison as one JSON object.
 func (c *Comparison) WriteJSON(w io.Writer) error { return writeJSON(w, c) }
+
+// WriteCSV prints one line an image that changed, then the measure of both runs and the interval of the difference.
+func (c *Comparison) WriteCSV(w io.Writer) error {
+	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+	rows := [][]string{{"image", "a", "b", "difference"}}
+	for _, image := range c.Changed {
+		rows = append(rows, []string{image.Key, number(image.A), number(image.B), number(image.Diff)})
+	}
+	rows = append(rows,
+		[]string{"# " + c.Measure, number(c.A), number(c.B), number(c.Difference)},
+		[]string{"# low", "", "", number(c.Low)},
+		[]string{"# high", "", "", number(c.High)})
+	return csv.NewWriter(w).WriteAll(rows)
+}

@@ -2,6 +2,8 @@ package evaluate
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -67,24 +69,46 @@ type OpenOptions struct {
 	Masks string
 }
 
-// layout knows how to read a data set.
-type layout struct {
-	title string
-	about string
-	open  func(d *Dataset, o OpenOptions) error
+// About describes a data set in words.
+type About struct {
+	Title  string // as protocols print it: "VOC20"
+	About  string
+	Layout string // of its folders, as it is unpacked
+	Where  string // it is published
 }
 
+// layout knows how to read a data set.
+type layout struct {
+	About
+	open func(d *Dataset, o OpenOptions) error
+}
+
+const (
+	vocLayout     = "JPEGImages, SegmentationClass or SegmentationClassAug, ImageSets/Segmentation/val.txt"
+	vocWhere      = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"
+	contextLayout = "VOC2010 with JPEGImages, SegmentationClassContext (PNG: 0 background, 1 to 59), ImageSets/SegmentationContext/val.txt"
+	contextWhere  = "https://cs.stanford.edu/~roozbeh/pascal-context/, converted by mmsegmentation's tools/dataset_converters/pascal_context.py"
+	cocoLayout    = "images/val2017 or val2017, stuffthingmaps_trainval2017/val2017 or annotations/val2017 (PNG: category less one, 255 unlabelled)"
+	cocoWhere     = "http://images.cocodataset.org/zips/val2017.zip and " +
+		"http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/stuffthingmaps_trainval2017.zip"
+)
+
 var layouts = map[string]layout{
-	"voc20":      {"VOC20", "PASCAL VOC 2012, 20 classes, background ignored", openVOC20},
-	"voc21":      {"VOC21", "PASCAL VOC 2012, 20 classes and the background as a class", openVOC21},
-	"context59":  {"Context59", "PASCAL Context, 59 classes, background ignored", openContext59},
-	"context60":  {"Context60", "PASCAL Context, 59 classes and the background as a class", openContext60},
-	"coco-stuff": {"COCO-Stuff171", "COCO-Stuff 164k, 171 classes", openCOCOStuff},
-	"coco-object": {
-		"COCO-Object", "COCO, 80 things and the rest as the background, from the same masks as COCO-Stuff", openCOCOObject},
-	"ade20k":     {"ADE150", "ADE20K, 150 classes, other ignored", openADE20K},
-	"cityscapes": {"Cityscapes19", "Cityscapes, 19 classes", openCityscapes},
-	"folder":     {"folder", "images/, masks/ (PNG, id = line of classes.txt counted from 0, 255 ignored) and classes.txt", openFolder},
+	"voc20":       {About{"VOC20", "PASCAL VOC 2012, 20 classes, background ignored", vocLayout, vocWhere}, openVOC20},
+	"voc21":       {About{"VOC21", "PASCAL VOC 2012, 20 classes and the background as a class", vocLayout, vocWhere}, openVOC21},
+	"context59":   {About{"Context59", "PASCAL Context, 59 classes, background ignored", contextLayout, contextWhere}, openContext59},
+	"context60":   {About{"Context60", "PASCAL Context, 59 classes and the background as a class", contextLayout, contextWhere}, openContext60},
+	"coco-stuff":  {About{"COCO-Stuff171", "COCO-Stuff 164k, 171 classes, unlabelled ignored", cocoLayout, cocoWhere}, openCOCOStuff},
+	"coco-object": {About{"COCO-Object", "COCO, 80 things and the rest as the background, from the masks of COCO-Stuff", cocoLayout, cocoWhere}, openCOCOObject},
+	"ade20k": {About{"ADE150", "ADE20K, 150 classes, other ignored",
+		"images/validation, annotations/validation (PNG: 0 other, 1 to 150)",
+		"http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip"}, openADE20K},
+	"cityscapes": {About{"Cityscapes19", "Cityscapes, 19 classes, all other ids ignored",
+		"leftImg8bit/val/CITY, gtFine/val/CITY (*_gtFine_labelIds.png)",
+		"https://www.cityscapes-dataset.com, leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip"}, openCityscapes},
+	"folder": {About{"folder", "photos and masks of your own",
+		"images/NAME.jpg (or .png, .webp, …), masks/NAME.png (line of classes.txt counted from 0, 255 ignored), classes.txt (one a line, synonyms behind comma and space)",
+		"a data set of one's own: images/, masks/, classes.txt"}, openFolder},
 }
 
 // Names lists the data sets that Open reads.
@@ -97,8 +121,8 @@ func Names() []string {
 	return names
 }
 
-// About describes a data set in a few words; it is empty for an unknown name.
-func About(name string) string { return layouts[canonical(name)].about }
+// Describe says what a data set is; it is empty for an unknown name.
+func Describe(name string) About { return layouts[canonical(name)].About }
 
 // canonical accepts the spellings that people use for a data set.
 func canonical(name string) string {
@@ -155,7 +179,7 @@ func Open(name, root string, o OpenOptions) (*Dataset, error) {
 	if !ok {
 		return nil, unknown(name)
 	}
-	d := &Dataset{Name: canonical(name), Title: kind.title, Root: root, Background: -1}
+	d := &Dataset{Name: canonical(name), Title: kind.Title, Root: root, Background: -1, published: publication{where: kind.Where}}
 	if o.Split == "" {
 		o.Split = "val"
 	}
@@ -325,5 +349,45 @@ func checkFiles(items []Item) error {
 	return nil
 }
 
-// Where says where the data set is published.
-func (d *Dataset) Where() string { return d.published.where }
+// Fingerprint hashes the names and sizes of the photos and masks: it changes with most changes of the data.
+func (d *Dataset) Fingerprint() (string, error) {
+	paths := []string{d.Title}
+	for _, item := range d.Items {
+		paths = append(paths, item.Photo, item.Mask)
+	}
+	for _, class := range d.Classes {
+		paths[0] += "\n" + strings.Join(class.Words, ", ")
+	}
+	return fingerprint(paths[0], d.Root, paths[1:])
+}
+
+// Fingerprint hashes the names and sizes of the photos, their classes and the words of these.
+func (p *Photos) Fingerprint() (string, error) {
+	var about strings.Builder
+	for _, class := range p.Classes {
+		fmt.Fprintln(&about, class.Words)
+	}
+	var paths []string
+	for _, item := range p.Items {
+		fmt.Fprintln(&about, item.Key, item.Class)
+		paths = append(paths, item.Photo)
+	}
+	return fingerprint(about.String(), p.Root, paths)
+}
+
+func fingerprint(about, root string, paths []string) (string, error) {
+	hash := sha256.New()
+	fmt.Fprintln(hash, about)
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return "", err
+		}
+		relative, err := filepath.Rel(root, path)
+		if err != nil {
+			relative = path
+		}
+		fmt.Fprintln(hash, filepath.ToSlash(relative), info.Size())
+	}
+	return hex.EncodeToString(hash.Sum(nil)[:12]), nil
+}

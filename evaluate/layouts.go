@@ -44,8 +44,6 @@ func openCOCOObject(d *Dataset, o OpenOptions) error {
 
 // openCOCO reads the photos of COCO 2017 and stuffthingmaps_trainval2017.
 func openCOCO(d *Dataset, o OpenOptions) error {
-	d.published = publication{where: "http://images.cocodataset.org/zips/val2017.zip and " +
-		"http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/stuffthingmaps_trainval2017.zip"}
 	split := o.Split
 	switch split {
 	case "val", "val2017":
@@ -66,7 +64,6 @@ func openCOCO(d *Dataset, o OpenOptions) error {
 }
 
 func openADE20K(d *Dataset, o OpenOptions) error {
-	d.published = publication{where: "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip"}
 	d.ids = newIDTable("0 (other), 1 to 150")
 	d.ids.class[0] = Ignored
 	for i := range 150 {
@@ -96,7 +93,6 @@ func openADE20K(d *Dataset, o OpenOptions) error {
 var cityscapesIDs = []int{7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33}
 
 func openCityscapes(d *Dataset, o OpenOptions) error {
-	d.published = publication{where: "https://www.cityscapes-dataset.com, leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip"}
 	switch o.Split {
 	case "val":
 		d.published.photos = 500
@@ -128,9 +124,8 @@ var photoEnds = []string{".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tif
 
 // openFolder reads one's own data: images/NAME.*, masks/NAME.png and classes.txt, whose line k (from 0) names id k.
 func openFolder(d *Dataset, _ OpenOptions) error {
-	d.published = publication{where: "a data set of one's own: images/, masks/, classes.txt"}
 	var err error
-	if d.Classes, err = readClasses(filepath.Join(d.Root, "classes.txt")); err != nil {
+	if d.Classes, err = ReadClasses(filepath.Join(d.Root, "classes.txt")); err != nil {
 		return err
 	}
 	if strings.EqualFold(d.Classes[0].Name, "background") {

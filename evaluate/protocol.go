@@ -262,7 +262,7 @@ func (p Protocol) OpenOptions() OpenOptions {
 // DatasetName finds the data set by the title that protocols print.
 func DatasetName(title string) (string, error) {
 	for name, kind := range layouts {
-		if strings.EqualFold(kind.title, title) || name == canonical(title) {
+		if strings.EqualFold(kind.Title, title) || name == canonical(title) {
 			return name, nil
 		}
 	}

@@ -77,10 +77,13 @@ func (r *SegmentationResult) WriteCSV(w io.Writer) error {
 type Record struct {
 	Protocol string       `json:"protocol"`
 	Model    string       `json:"model,omitempty"` // what was measured, in the user's words
-	Measure  string       `json:"measure"`         // "miou" or "accuracy"
+	Measure  string       `json:"measure"`         // "miou", "accuracy" or "auc"
 	Classes  []string     `json:"classes,omitempty"`
 	Images   []ImageScore `json:"-"`
 }
+
+// measureNames are what records measure, as people are told.
+var measureNames = map[string]string{"miou": "mIoU", "accuracy": "accuracy", "auc": "AUC"}
 
 // Record returns what compare needs of the result.
 func (r *SegmentationResult) Record(model string) *Record {
@@ -128,8 +131,8 @@ func decodeRecord(r io.Reader) (*Record, error) {
 	if err := decoder.Decode(&record); err != nil {
 		return nil, fmt.Errorf("first line is no record of an evaluation: %w", err)
 	}
-	if record.Measure != "miou" && record.Measure != "accuracy" {
-		return nil, fmt.Errorf("the record measures %q, expected miou or accuracy", record.Measure)
+	if measureNames[record.Measure] == "" {
+		return nil, fmt.Errorf("the record measures %q, expected miou, accuracy or auc", record.Measure)
 	}
 	if len(record.Classes) > maxClasses {
 		return nil, fmt.Errorf("the record has %d classes, at most %d are allowed", len(record.Classes), maxClasses)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -14,7 +15,8 @@ import (
 type Scorer interface {
 	// Counts returns the numbers of images and texts.
 	Counts() (images, texts int)
-	// Score writes the scores of all texts for one image into dst [texts]; NaN marks a text that cannot be scored.
+	// Score writes the scores of all texts for one image into dst [texts]; NaN marks a text that cannot be scored. It is
+	// called from several goroutines at once.
 	Score(ctx context.Context, image int, dst []float32) error
 }
 
@@ -29,6 +31,9 @@ type RetrievalResult struct {
 
 	PerImage []ImageScore `json:"-"`
 }
+
+// mostScores bounds the memory for scores: COCO's 5000 photos with 25 000 captions take an eighth of it.
+const mostScores = 1 << 30
 
 // recallAt are the numbers of best matches in which the right one is looked for.
 var recallAt = []int{1, 5, 10}
@@ -51,19 +56,26 @@ func Retrieval(ctx context.Context, s Scorer, owner []int, keys []string, p Prot
 	}
 	// One pass finds how each image ranks its texts; the score of a text's own image must be known before other images
 	// can be counted as better, so scores are kept.
+	if int64(images)*int64(texts) > mostScores {
+		return nil, fmt.Errorf("retrieval: %d images and %d texts have more than %d scores: measure fewer images", images, texts, int64(mostScores))
+	}
 	scores := make([][]float32, images)
+	var mutex sync.Mutex
 	done := 0
-	for i := range scores {
+	err := forEach(ctx, images, o.workers(), func(ctx context.Context, i int) error {
 		scores[i] = make([]float32, texts)
 		if err := s.Score(ctx, i, scores[i]); err != nil {
-			return nil, fmt.Errorf("retrieval: image %s: %w", keys[i], err)
+			return fmt.Errorf("retrieval: image %s: %w", keys[i], err)
 		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
+		mutex.Lock()
+		defer mutex.Unlock()
 		if done++; o.Progress != nil {
 			o.Progress(done, images)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	result := &RetrievalResult{Images: images, Texts: texts, ImageToText: map[string]float64{}, TextToImage: map[string]float64{}}
 	result.PerImage = make([]ImageScore, images)
@@ -190,6 +202,76 @@ func (r *PatchResult) WriteJSON(w io.Writer) error { return writeJSON(w, r) }
 // WriteCSV prints one line a class, then the mean.
 func (r *PatchResult) WriteCSV(w io.Writer) error {
 	return writeShares(w, r.Protocol, r.PerClass, "patches", share{"accuracy", r.Accuracy})
+}
+
+// Alignment is patch classification before and after alignment; what the model cannot do is nil, with the reason.
+type Alignment struct {
+	Before   *PatchResult `json:"before"`
+	BeforeNA string       `json:"before_na,omitempty"`
+	After    *PatchResult `json:"after"`
+	AfterNA  string       `json:"after_na,omitempty"`
+}
+
+// WriteText prints both for people.
+func (a *Alignment) WriteText(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	classes := a.classes()
+	width := len("class")
+	for _, c := range classes {
+		width = max(width, len([]rune(c.Name)))
+	}
+	fmt.Fprintf(out, "%-*s  %8s  %8s  %10s\n", width, "class", "before", "after", "patches")
+	at := func(r *PatchResult, i int) string {
+		if r == nil || r.PerClass[i].Accuracy == nil {
+			return "n/a"
+		}
+		return fmt.Sprintf("%.2f", 100**r.PerClass[i].Accuracy)
+	}
+	for i, c := range classes {
+		if c.Accuracy != nil {
+			fmt.Fprintf(out, "%-*s  %8s  %8s  %10d\n", width, c.Name, at(a.Before, i), at(a.After, i), c.Pixels)
+		}
+	}
+	fmt.Fprintln(out)
+	for _, side := range []struct {
+		name   string
+		result *PatchResult
+		na     string
+	}{{"before", a.Before, a.BeforeNA}, {"after", a.After, a.AfterNA}} {
+		if side.result == nil {
+			fmt.Fprintf(out, "patch accuracy %s alignment n/a: %s\n", side.name, side.na)
+			continue
+		}
+		fmt.Fprintf(out, "patch accuracy %s alignment %.2f of %d patches\n%s\n", side.name, 100*side.result.Accuracy, side.result.Patches, side.result.Protocol)
+	}
+	return out.Flush()
+}
+
+// classes are those of the side that was measured.
+func (a *Alignment) classes() []ClassScore {
+	switch {
+	case a.After != nil:
+		return a.After.PerClass
+	case a.Before != nil:
+		return a.Before.PerClass
+	}
+	return nil
+}
+
+// WriteJSON prints both as one JSON object.
+func (a *Alignment) WriteJSON(w io.Writer) error { return writeJSON(w, a) }
+
+// WriteCSV prints one line a class, then the mean, for each side that was measured; the protocol tells them apart.
+func (a *Alignment) WriteCSV(w io.Writer) error {
+	for _, r := range []*PatchResult{a.Before, a.After} {
+		if r == nil {
+			continue
+		}
+		if err := r.WriteCSV(w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // WriteText prints the result for people.

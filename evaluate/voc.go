@@ -29,7 +29,6 @@ func openVOC21(d *Dataset, o OpenOptions) error {
 // openVOC reads VOC2012's layout: ImageSets/Segmentation/SPLIT.txt, JPEGImages, SegmentationClass. The masks of the
 // augmented set (trainaug) lie in SegmentationClassAug.
 func openVOC(d *Dataset, o OpenOptions) error {
-	d.published = publication{where: "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"}
 	switch o.Split {
 	case "val":
 		d.published.photos = 1449
@@ -84,7 +83,6 @@ func openContext60(d *Dataset, o OpenOptions) error {
 
 // openContext reads what mmsegmentation's tools/dataset_converters/pascal_context.py writes into VOC2010.
 func openContext(d *Dataset, o OpenOptions) error {
-	d.published = publication{where: "https://cs.stanford.edu/~roozbeh/pascal-context/, converted by mmsegmentation's tools/dataset_converters/pascal_context.py"}
 	switch o.Split {
 	case "val":
 		d.published.photos = 5105

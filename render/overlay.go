@@ -116,10 +116,7 @@ func WithLegend(im *imaging.Image, entries []Entry) (*imaging.Image, error) {
 		pen.Dot = fixed.P(x+swatch+gap, y+int(float64(height)*0.5+size*0.36))
 		pen.DrawString(line)
 	}
-	result := imaging.New(canvas.Rect.Dx(), canvas.Rect.Dy())
-	for i := range result.Width * result.Height {
-		copy(result.Pix[3*i:3*i+3], canvas.Pix[4*i:4*i+3])
-	}
+	result := fromRGBA(canvas)
 	copy(result.Pix, im.Pix)
 	return result, nil
 }

@@ -8,6 +8,9 @@ type commands struct {
 	Features featuresCommand `cmd:"" help:"Run the frozen encoders over captioned images once."`
 	Train    trainCommand    `cmd:"" help:"Train a head on captioned images."`
 	Eval     evalCommand     `cmd:"" help:"Measure a model as the paper does."`
+	Compare  compareCommand  `cmd:"" help:"Compare two measurements image by image."`
+	Report   reportCommand   `cmd:"" help:"Run a matrix of models, methods and data sets, and write a page about it."`
+	Dataset  datasetCommand  `cmd:"" help:"List, check and describe data sets for measuring."`
 	Serve    serveCommand    `cmd:"" help:"Serve models over HTTP, with a page for people."`
 	Export   exportCommand   `cmd:"" help:"Write a model in other formats."`
 	Demo     demoCommand     `cmd:"" help:"Show all of it on generated scenes: no model, photo or network is needed."`
@@ -25,7 +28,7 @@ type modelFlags struct {
 	Model     string `short:"m" placeholder:"MODEL" help:"A PACL model directory, or a CLIP to read out without a head."`
 	Vision    string `placeholder:"ENCODER" help:"The vision encoder: in place of the model's own, or a CLIP to read out."`
 	Text      string `placeholder:"ENCODER" help:"The text encoder in place of the model's own."`
-	Readout   string `enum:"naclip,plain,maskclip,sclip,clearclip," default:"" placeholder:"KIND" help:"Read-out of a CLIP without a head: naclip (default), plain, maskclip, sclip, clearclip."`
+	Readout   string `enum:"naclip,plain,maskclip,sclip,clearclip," default:"" placeholder:"KIND" help:"Read a CLIP out without a head: naclip (default), plain, maskclip, sclip, clearclip."`
 	Precision string `enum:"bf16,f32," default:"" placeholder:"TYPE" help:"Operands of products: bf16 or f32. Default: the processor's fastest."`
 	Tokenizer string `placeholder:"DIR" help:"Where the tokenizer is, if not beside the weights."`
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/pacl/pacl"
-	"github.com/pacl/pacl/caption"
 	"github.com/pacl/pacl/evaluate"
 	"github.com/pacl/pacl/readout"
 )
@@ -24,50 +23,89 @@ type evalCommand struct {
 	Ade20k     segmentationCommand `cmd:"" name:"ade20k" help:"ADE20K, 150 classes."`
 	Cityscapes segmentationCommand `cmd:"" help:"Cityscapes, 19 classes."`
 	Folder     segmentationCommand `cmd:"" help:"Your own: images/, masks/ and classes.txt."`
+	Patches    patchesCommand      `cmd:"" help:"Patch classification before and after alignment."`
+	Coherence  coherenceCommand    `cmd:"" help:"How well the cosine of two patches tells whether they show the same class: AUC and ROC curve."`
+	Classify   classifyCommand     `cmd:"" help:"Zero-shot classification of whole photos."`
+	Retrieval  retrievalCommand    `cmd:"" help:"Recall of captions by photos and photos by captions."`
 	Mosaic     mosaicCommand       `cmd:"" help:"Mosaics of captioned photos: a signal without masks."`
+	Score      scoreCommand        `cmd:"" help:"Score masks that another program wrote."`
+	Repeat     repeatCommand       `cmd:"" help:"Measure again what a protocol line says, whatever the experiment."`
 }
 
-// lookFlags say how a model looks at photos and words in any experiment.
-type lookFlags struct {
+// protocolFlag is a line that says all about how a number is made.
+type protocolFlag struct {
+	Protocol string `placeholder:"LINE" help:"Measure as a protocol line says, to get its number again."`
+}
+
+// parse returns the protocol of an experiment, nil where none is given.
+func (f protocolFlag) parse(experiment string) (*evaluate.Protocol, error) {
+	if f.Protocol == "" {
+		return nil, nil
+	}
+	p, err := evaluate.ParseProtocol(f.Protocol)
+	if err != nil {
+		return nil, err
+	}
+	if of := pacl.ExperimentOf(p); of != experiment {
+		return nil, fmt.Errorf("the protocol is one of %s, expected %s", of, experiment)
+	}
+	return &p, nil
+}
+
+// same warns where a number was not made as the line that it should repeat.
+func (f protocolFlag) same(s *session, got string) {
+	if f.Protocol != "" && got != strings.TrimSpace(f.Protocol) {
+		s.logf("warning: measured as %s", got)
+	}
+}
+
+// viewFlags say which model looks at photos, and how, in any experiment.
+type viewFlags struct {
 	modelFlags
 	imageFlags
-	Templates string `placeholder:"NAME" help:"Prompts: none, pacl7, clip80 or a sentence with {} in it. Default: the model's."`
-	Protocol  string `placeholder:"LINE" help:"Measure as a protocol line says, to get its number again."`
+	protocolFlag
 }
 
-// openAs opens the model and returns the options of the experiment, both as the protocol line says where there is one.
-func (f *lookFlags) openAs(s *session, o pacl.EvaluateOptions) (*pacl.Model, pacl.EvaluateOptions, error) {
-	o.Image, o.Templates = f.imageFlags.options(), f.Templates
+// lookFlags add how words are put.
+type lookFlags struct {
+	viewFlags
+	Templates string `placeholder:"NAME" help:"Prompts: none, pacl7, clip80 or a sentence with {} in it. Default: the model's."`
+	Synonyms  bool   `negatable:"" default:"true" help:"Score all words of a class, not only the first."`
+}
+
+func (f *lookFlags) options() pacl.EvaluateOptions {
+	return pacl.EvaluateOptions{Templates: f.Templates, Synonyms: f.Synonyms}
+}
+
+// openAs returns how to open the model and the options of the experiment, both as the protocol says where there is one.
+func (f *viewFlags) openAs(s *session, p *evaluate.Protocol, o pacl.EvaluateOptions) (pacl.Options, pacl.EvaluateOptions, error) {
+	o.Image = f.imageFlags.options()
 	opened := f.modelFlags.options(s)
-	if f.Protocol != "" {
-		p, err := evaluate.ParseProtocol(f.Protocol)
-		if err != nil {
-			return nil, o, err
+	if p != nil {
+		if f.imageFlags != (imageFlags{}) || o.Templates != "" || o.Background != 0 || o.Refine.Iterations != 0 {
+			return opened, o, usageError("--protocol says how to look at the photos, and so do other flags")
 		}
-		if f.imageFlags != (imageFlags{}) || f.Templates != "" || o.Background != 0 || o.Refine.Iterations != 0 {
-			return nil, o, usageError("--protocol says how to look at the photos, and so do other flags")
+		var err error
+		if o, err = pacl.FromProtocol(*p); err != nil {
+			return opened, o, err
 		}
-		if o, err = pacl.FromProtocol(p); err != nil {
-			return nil, o, err
-		}
-		opened = opened.OpenedAs(p)
-	}
-	m, err := pacl.Open(s, opened)
-	if err != nil {
-		return nil, o, err
+		opened = opened.OpenedAs(*p)
 	}
 	show, started := s.progress(), time.Now()
 	o.Run.Progress = func(done, total int) {
 		show(fmt.Sprintf("%d of %d photos, %.1f a second", done, total, float64(done)/time.Since(started).Seconds()), done == total)
 	}
-	return m, o, nil
+	return opened, o, nil
 }
 
-// sameProtocol warns where a number was not made as the line that it should repeat.
-func (f *lookFlags) sameProtocol(s *session, got string) {
-	if f.Protocol != "" && got != strings.TrimSpace(f.Protocol) {
-		s.logf("warning: measured as %s", got)
+// open opens the model as the protocol and the flags say.
+func (f *viewFlags) open(s *session, p *evaluate.Protocol, o pacl.EvaluateOptions) (*pacl.Model, pacl.EvaluateOptions, error) {
+	opened, o, err := f.openAs(s, p, o)
+	if err != nil {
+		return nil, o, err
 	}
+	m, err := pacl.Open(s, opened)
+	return m, o, err
 }
 
 // outputFlags say how a result is printed.
@@ -100,30 +138,30 @@ type recordFlag struct {
 
 func (f recordFlag) keep(r interface {
 	Record(model string) *evaluate.Record
-}, m *pacl.Model) error {
+}, model string) error {
 	if f.Record == "" {
 		return nil
 	}
-	return r.Record(m.Info().Name).WriteFile(f.Record)
+	return r.Record(model).WriteFile(f.Record)
 }
 
-// evalFlags are common to all segmentation experiments.
-type evalFlags struct {
+// maskFlags are common to the experiments on masks.
+type maskFlags struct {
 	lookFlags
 	outputFlags
 	recordFlag
-	Synonyms   bool    `negatable:"" default:"true" help:"Score all words of a class, not only the first."`
 	Background float64 `placeholder:"SHARE" help:"A pixel whose best label has less of the softmax is background."`
 	Refine     string  `placeholder:"KIND" help:"Refine masks by the photo's colours: pamr, or pamr(8,16)x10 with distances and iterations."`
 }
 
 // open opens the model and returns the options.
-func (c *evalFlags) open(s *session) (m *pacl.Model, o pacl.EvaluateOptions, err error) {
-	o.Synonyms, o.Background = c.Synonyms, c.Background
+func (c *maskFlags) open(s *session, p *evaluate.Protocol) (m *pacl.Model, o pacl.EvaluateOptions, err error) {
+	o = c.lookFlags.options()
+	o.Background = c.Background
 	if o.Refine, err = parseRefinement(c.Refine); err != nil {
 		return nil, o, err
 	}
-	return c.openAs(s, o)
+	return c.viewFlags.open(s, p, o)
 }
 
 func parseRefinement(text string) (readout.Refinement, error) {
@@ -133,13 +171,13 @@ func parseRefinement(text string) (readout.Refinement, error) {
 	return readout.ParseRefinement(text)
 }
 
-func (c *evalFlags) measure(s *session, m *pacl.Model, d *evaluate.Dataset, o pacl.EvaluateOptions) error {
+func (c *maskFlags) measure(s *session, m *pacl.Model, d *evaluate.Dataset, o pacl.EvaluateOptions) error {
 	result, err := m.Evaluate(s, d, o)
 	if err != nil {
 		return err
 	}
-	c.sameProtocol(s, result.Protocol)
-	if err := c.keep(result, m); err != nil {
+	c.same(s, result.Protocol)
+	if err := c.keep(result, m.Info().Name); err != nil {
 		return err
 	}
 	return c.print(s, result)
@@ -153,15 +191,18 @@ type datasetFlags struct {
 	Limit int    `placeholder:"N" help:"Measure on the first N photos only."`
 }
 
-// open opens the data set; a protocol line says which part of it.
-func (f datasetFlags) open(name, protocol string) (*evaluate.Dataset, error) {
+// open opens the data set; a protocol line says which part of it, and which one where name is empty.
+func (f datasetFlags) open(name string, p *evaluate.Protocol) (*evaluate.Dataset, error) {
 	options, limit := evaluate.OpenOptions{Split: f.Split, Masks: f.Masks}, f.Limit
-	if protocol != "" {
-		p, err := evaluate.ParseProtocol(protocol)
+	if p != nil {
+		of, err := evaluate.DatasetName(p.Dataset)
 		if err != nil {
 			return nil, err
 		}
-		if of, err := evaluate.DatasetName(p.Dataset); err != nil || of != name {
+		if name == "" {
+			name = of
+		}
+		if of != name {
 			return nil, fmt.Errorf("the protocol is one of %s, expected %s", p.Dataset, name)
 		}
 		if f.Split != "" || f.Masks != "" || f.Limit != 0 {
@@ -169,11 +210,17 @@ func (f datasetFlags) open(name, protocol string) (*evaluate.Dataset, error) {
 		}
 		options, limit = p.OpenOptions(), p.N
 	}
+	if name == "" {
+		return nil, usageError("expected the name of a data set, one of " + strings.Join(evaluate.Names(), ", "))
+	}
+	if limit < 0 {
+		return nil, usageError(fmt.Sprintf("--limit %d, expected a number of photos", limit))
+	}
 	d, err := evaluate.Open(name, f.Data, options)
 	if err != nil {
 		return nil, err
 	}
-	if protocol != "" && len(d.Items) < limit {
+	if p != nil && len(d.Items) < limit {
 		return nil, fmt.Errorf("%s has %d photos, the protocol was measured on %d", f.Data, len(d.Items), limit)
 	}
 	return d.Limit(limit), nil
@@ -181,27 +228,31 @@ func (f datasetFlags) open(name, protocol string) (*evaluate.Dataset, error) {
 
 // segmentationCommand measures on a data set, whose name is that of the command.
 type segmentationCommand struct {
-	evalFlags
+	maskFlags
 	datasetFlags
 	Sweep string `placeholder:"SPLIT" help:"Choose the background threshold on another split, as train, before measuring."`
 }
 
-// sweptKey of a protocol line says on which split its threshold was chosen.
-const sweptKey = "swept"
-
 // Run is given the command line to know the data set by the command's name.
 func (c *segmentationCommand) Run(s *session, line *kong.Context) error {
-	name := line.Selected().Name
-	d, err := c.datasetFlags.open(name, c.Protocol)
+	return c.run(s, line.Selected().Name)
+}
+
+func (c *segmentationCommand) run(s *session, name string) error {
+	p, err := c.parse(pacl.SegmentationExperiment)
 	if err != nil {
 		return err
 	}
-	m, o, err := c.evalFlags.open(s)
+	d, err := c.datasetFlags.open(name, p)
+	if err != nil {
+		return err
+	}
+	m, o, err := c.maskFlags.open(s, p)
 	if err != nil {
 		return err
 	}
 	if c.Sweep != "" {
-		if err := c.sweep(s, m, name, &o); err != nil {
+		if o, err = c.sweep(s, m, name, o); err != nil {
 			return err
 		}
 	}
@@ -209,77 +260,17 @@ func (c *segmentationCommand) Run(s *session, line *kong.Context) error {
 }
 
 // sweep puts the best threshold of a training split into the options.
-func (c *segmentationCommand) sweep(s *session, m *pacl.Model, name string, o *pacl.EvaluateOptions) error {
+func (c *segmentationCommand) sweep(s *session, m *pacl.Model, name string, o pacl.EvaluateOptions) (pacl.EvaluateOptions, error) {
 	if c.Background != 0 || c.Protocol != "" {
-		return usageError("--sweep chooses the threshold that --background or --protocol gives")
+		return o, usageError("--sweep chooses the threshold that --background or --protocol gives")
 	}
 	d, err := evaluate.Open(name, c.Data, evaluate.OpenOptions{Split: c.Sweep, Masks: c.Masks})
 	if err != nil {
-		return err
-	}
-	var thresholds []float64
-	for percent := 0; percent < 100; percent += 2 {
-		thresholds = append(thresholds, float64(percent)/100)
-	}
-	points, best, err := m.SweepBackground(s, d.Limit(c.Limit), thresholds, *o)
-	if err != nil {
-		return err
-	}
-	s.logf("threshold %g gives mIoU %.2f %% on %s, no threshold %.2f %%", best.Threshold, 100*best.MIoU, c.Sweep, 100*points[0].MIoU)
-	o.Background = best.Threshold
-	o.More = map[string]string{sweptKey: c.Sweep}
-	return nil
-}
-
-type mosaicCommand struct {
-	evalFlags
-	Captions      string  `required:"" placeholder:"FILE" help:"Captioned photos."`
-	ImageColumn   string  `placeholder:"NAME" help:"Column of the image path."`
-	CaptionColumn string  `placeholder:"NAME" help:"Column of the caption."`
-	Count         int     `default:"200" help:"How many mosaics."`
-	Tiles         int     `default:"2" help:"Tiles per side."`
-	Pixels        int     `default:"448" help:"Side of a mosaic."`
-	MinPhotos     int     `default:"4" help:"Photos that a name needs to compete."`
-	Border        float64 `help:"Share of a tile's side that is not scored at each of its edges."`
-	Seed          uint64  `default:"1" help:"Seed of the choice of photos."`
-}
-
-func (c *mosaicCommand) Run(s *session) error {
-	m, o, err := c.evalFlags.open(s)
-	if err != nil {
-		return err
-	}
-	options, err := c.mosaics()
-	if err != nil {
-		return err
-	}
-	d, err := m.Mosaics(s, options)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return c.measure(s, m, d.Dataset, o)
-}
-
-// mosaics says which mosaics are laid; a protocol line knows all but where the captions are.
-func (c *mosaicCommand) mosaics() (pacl.MosaicOptions, error) {
-	o := pacl.MosaicOptions{
-		Captions: c.Captions, Source: caption.Options{ImageColumn: c.ImageColumn, CaptionColumn: c.CaptionColumn},
-		Seed: c.Seed, Count: c.Count, Tiles: c.Tiles, Pixels: c.Pixels, MinPhotos: c.MinPhotos, Border: c.Border,
-	}
-	if c.Protocol == "" {
-		return o, nil
-	}
-	p, err := evaluate.ParseProtocol(c.Protocol)
-	if err != nil {
 		return o, err
 	}
-	var across int
-	_, err = fmt.Sscanf(strings.Join([]string{p.More["tiles"], p.More["pixels"], p.More["seed"], p.More["min"], p.More["border"]}, " "),
-		"%dx%d %d %d %d %g", &o.Tiles, &across, &o.Pixels, &o.Seed, &o.MinPhotos, &o.Border)
-	if err != nil || p.Dataset != "mosaic" {
-		return o, fmt.Errorf("protocol %q is not one of mosaics", c.Protocol)
+	o, best, none, err := m.Swept(s, d.Limit(c.Limit), c.Sweep, o)
+	if err == nil {
+		s.logf("threshold %g gives mIoU %.2f %% on %s, no threshold %.2f %%", best.Threshold, 100*best.MIoU, c.Sweep, 100*none.MIoU)
 	}
-	o.Count = p.N
-	return o, nil
+	return o, err
 }

@@ -15,6 +15,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/pacl/pacl"
 )
 
 const description = `Open-vocabulary segmentation by Patch Aligned Contrastive Learning.
@@ -73,10 +75,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		return 0
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
-		fmt.Fprintf(stderr, "pacl %s: %v\n", parsed.Selected().Name, errInterrupted)
+		fmt.Fprintf(stderr, "%s: %v\n", commandPath(parsed), errInterrupted)
 		return 130
 	default:
-		fmt.Fprintf(stderr, "pacl %s: %v\n", parsed.Selected().Name, oneLine(err))
+		var na *pacl.NotApplicableError
+		if errors.As(err, &na) {
+			err = fmt.Errorf("n/a: %w", err)
+		}
+		fmt.Fprintf(stderr, "%s: %v\n", commandPath(parsed), oneLine(err))
 		var usage usageError
 		if errors.As(err, &usage) {
 			return 2

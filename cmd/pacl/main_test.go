@@ -175,7 +175,7 @@ func TestBadInput(t *testing.T) {
 		{"unknown label", segment("red, gren", photo), 1, `near: green`},
 		{"another vision encoder", segment("red", photo, "--vision", otherVision), 1, "do not belong together"},
 		{"another table", segment("red", photo, "--text", otherNames), 1, "do not belong together"},
-		{"read-out of a head", segment("red", photo, "--readout", "sclip"), 1, "has a head"},
+		{"read-out of a head", segment("red", photo, "--readout", "sclip"), 1, "has no projection to the space of texts"},
 		{"bad stride", segment("red", photo, "--stride", "3"), 1, "stride 3"},
 		{"cache of another encoder", []string{"features", "--captions", w.captions, "--vision", otherVision, "--text", w.names, "--out", w.head + ".features", "--flip", "--precision", "f32"}, 1, "vision encoder"},
 		{"bad shard", []string{"features", "--captions", w.captions, "--vision", w.vit, "--text", w.names, "--out", w.root + "/x", "--shard", "2/2"}, 1, `shard "2/2"`},

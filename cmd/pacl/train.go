@@ -19,6 +19,11 @@ type captionFlags struct {
 	Root          string `placeholder:"DIR" help:"Folder that image paths start from. Default: the list's."`
 }
 
+// source says how the list is read.
+func (f captionFlags) source() caption.Options {
+	return caption.Options{ImageColumn: f.ImageColumn, CaptionColumn: f.CaptionColumn, Root: f.Root}
+}
+
 // extractFlags say how the encoders are run.
 type extractFlags struct {
 	captionFlags
@@ -42,7 +47,7 @@ type extractFlags struct {
 func (f extractFlags) options(s *session, dir string) (pacl.FeatureOptions, error) {
 	o := pacl.FeatureOptions{
 		Captions:       f.Captions,
-		CaptionOptions: caption.Options{ImageColumn: f.ImageColumn, CaptionColumn: f.CaptionColumn, Root: f.Root},
+		CaptionOptions: f.source(),
 		Vision:         f.Vision, Text: f.Text, VisionID: f.VisionID, Tokenizer: f.Tokenizer, Precision: f.Precision, Dir: dir,
 		Size: f.Size, Stride: f.Stride, Layer: f.Layer, Squash: f.Squash,
 		Flip: f.Flip, Crops: f.Crops, MinScale: f.MinScale, Seed: f.CropSeed,

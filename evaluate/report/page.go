@@ -4,11 +4,16 @@ import (
 	"encoding/base64"
 	"fmt"
 	"html/template"
+	"image/color"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/pacl/pacl/evaluate"
+	"github.com/pacl/pacl/internal/atomicfile"
+	"github.com/pacl/pacl/render"
 )
 
 // page is what is printed, in the order of the file.
@@ -29,6 +34,9 @@ type section struct {
 	Rows    []row
 	Curves  []curve
 	Sources []string // of published numbers
+	ROC     string   // file of the curves, for Markdown
+
+	showPictures bool // in Markdown
 }
 
 type row struct {
@@ -41,20 +49,22 @@ type row struct {
 	NA, Failed             string
 	Best                   bool
 	Pictures               []Picture
+	files                  []string // of the pictures, for Markdown
 }
 
 type curve struct {
-	Name   string
-	Points string // of an SVG polyline, 0..200
-	Color  string
+	render.Curve
+	Line  string // the points of an SVG polyline, 0..200
+	Color color.RGBA
 }
 
-var curveColors = []string{"#1b6ca8", "#c0392b", "#2e8b57", "#8e44ad", "#b9770e", "#34495e", "#d35400", "#16a085"}
+// CSS is the colour as a style has it.
+func (c curve) CSS() string { return fmt.Sprintf("#%02x%02x%02x", c.Color.R, c.Color.G, c.Color.B) }
 
 func newPage(e *Experiments, outcomes []Outcome, o RunOptions) *page {
 	p := &page{Title: e.Title, Notes: e.Notes, Environment: environment(o.Environment), Command: o.Command}
 	for _, d := range e.Datasets {
-		s := section{Title: d.Name, Measure: "value"}
+		s := section{Title: d.Name, Measure: "value", showPictures: d.Pictures}
 		if d.Experiment != "segmentation" {
 			s.Title += ", " + d.Experiment
 		}
@@ -83,8 +93,8 @@ func newPage(e *Experiments, outcomes []Outcome, o RunOptions) *page {
 		slices.Sort(s.More)
 		for _, outcome := range own {
 			s.add(e, outcome, best)
-			if outcome.Result != nil && outcome.Result.Command != "" && !slices.Contains(p.Commands, outcome.Result.Command) {
-				p.Commands = append(p.Commands, outcome.Result.Command)
+			if outcome.Command != "" && !slices.Contains(p.Commands, outcome.Command) {
+				p.Commands = append(p.Commands, outcome.Command)
 			}
 		}
 		p.Sections = append(p.Sections, s)
@@ -122,7 +132,7 @@ func (s *section) add(e *Experiments, outcome Outcome, best float64) {
 				fmt.Fprintf(&points, "%.1f,%.1f ", 200*p[0], 200-200*p[1])
 			}
 			name := strings.Join([]string{c.Model.Name, c.Method, c.Options.Name}, ", ")
-			s.Curves = append(s.Curves, curve{name, strings.TrimSpace(points.String()), curveColors[len(s.Curves)%len(curveColors)]})
+			s.Curves = append(s.Curves, curve{render.Curve{Name: name, Points: result.Curve}, strings.TrimSpace(points.String()), render.Color(len(s.Curves))})
 		}
 	} else {
 		r.More = make([]string, len(s.More))
@@ -152,6 +162,51 @@ func (s section) HasPublished() bool { return len(s.Sources) > 0 }
 // HasIntervals reports whether the section has a column of intervals.
 func (s section) HasIntervals() bool {
 	return slices.ContainsFunc(s.Rows, func(r row) bool { return r.Interval != "" })
+}
+
+// picturesFolder holds what Markdown shows, beside it.
+const picturesFolder = "pictures"
+
+// writePictures writes the curves, and the pictures of data sets that let Markdown show them, as files below folder.
+func (p *page) writePictures(folder string) error {
+	if err := os.MkdirAll(filepath.Join(folder, picturesFolder), 0o755); err != nil {
+		return err
+	}
+	for i := range p.Sections {
+		s := &p.Sections[i]
+		if len(s.Curves) > 0 {
+			var curves []render.Curve
+			for _, c := range s.Curves {
+				curves = append(curves, c.Curve)
+			}
+			chart, err := render.ROC(curves)
+			if err != nil {
+				return err
+			}
+			s.ROC = fmt.Sprintf("%s/roc-%d.png", picturesFolder, i+1)
+			err = atomicfile.Write(filepath.Join(folder, s.ROC), func(w io.Writer) error { return render.EncodePNG(w, chart) })
+			if err != nil {
+				return err
+			}
+		}
+		for r := range s.Rows {
+			if !s.showPictures {
+				continue
+			}
+			for k, picture := range s.Rows[r].Pictures {
+				name := fmt.Sprintf("%s/%d-%d-%s-%d.jpg", picturesFolder, i+1, r+1, picture.Kind, k+1)
+				s.Rows[r].files = append(s.Rows[r].files, name)
+				err := atomicfile.Write(filepath.Join(folder, name), func(w io.Writer) error {
+					_, err := w.Write(picture.JPEG)
+					return err
+				})
+				if err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // writeMarkdown writes the tables, the protocol of each row below them.
@@ -207,6 +262,15 @@ func (p *page) writeMarkdown(w io.Writer) error {
 		if s.HasPublished() {
 			b.WriteString("\n")
 		}
+		if s.ROC != "" {
+			fmt.Fprintf(&b, "![ROC curves of %s](%s)\n\n", cell(s.Title), s.ROC)
+		}
+		for _, r := range s.Rows {
+			for i, file := range r.files {
+				fmt.Fprintf(&b, "%s, %s, %s: %s\n\n![%s: photo, truth, prediction](%s)\n\n", cell(r.Model), r.Method, cell(r.Options),
+					r.Pictures[i].Kind, cell(r.Pictures[i].Title), file)
+			}
+		}
 	}
 	b.WriteString("## How it was made\n\n")
 	for _, line := range p.Environment {
@@ -223,8 +287,8 @@ func (p *page) writeMarkdown(w io.Writer) error {
 }
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"png": func(data []byte) template.URL {
-		return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(data))
+	"jpeg": func(data []byte) template.URL {
+		return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(data))
 	},
 }).Parse(`<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{.Title}}</title>
@@ -253,12 +317,12 @@ figure{display:inline-block;margin:.4rem;vertical-align:top;max-width:20rem}figu
 {{range .Sources}}<p class="published">Published, with the paper's own protocol: {{.}}.</p>{{end}}
 {{if .Curves}}<svg viewBox="-30 -10 250 250" width="420" role="img" aria-label="ROC curves">
 <rect width="200" height="200" fill="none" stroke="#999"/><line x1="0" y1="200" x2="200" y2="0" stroke="#ccc"/>
-{{range .Curves}}<polyline points="{{.Points}}" fill="none" stroke="{{.Color}}" stroke-width="1.5"/>{{end}}
+{{range .Curves}}<polyline points="{{.Line}}" fill="none" stroke="{{.CSS}}" stroke-width="1.5"/>{{end}}
 <text x="100" y="222" text-anchor="middle" font-size="10">false positive rate</text>
 <text x="-12" y="100" text-anchor="middle" font-size="10" transform="rotate(-90 -12 100)">true positive rate</text></svg>
-<ul>{{range .Curves}}<li style="color:{{.Color}}">{{.Name}}</li>{{end}}</ul>{{end}}
+<ul>{{range .Curves}}<li style="color:{{.CSS}}">{{.Name}}</li>{{end}}</ul>{{end}}
 {{range .Rows}}{{if .Pictures}}<h3>{{.Model}}, {{.Method}}, {{.Options}}</h3>
-{{range .Pictures}}<figure><img src="{{png .PNG}}" alt="{{.Title}}"><figcaption>{{.Kind}}: {{.Title}}</figcaption></figure>{{end}}{{end}}{{end}}
+{{range .Pictures}}<figure><img src="{{jpeg .JPEG}}" alt="{{.Title}}"><figcaption>{{.Kind}}: {{.Title}}</figcaption></figure>{{end}}{{end}}{{end}}
 {{end}}
 <h2>How it was made</h2><ul>{{range .Environment}}<li>{{.}}</li>{{end}}</ul>
 {{with .Command}}<p>This page:</p><pre>{{.}}</pre>{{end}}
@@ -269,15 +333,25 @@ figure{display:inline-block;margin:.4rem;vertical-align:top;max-width:20rem}figu
 
 func (p *page) writeHTML(w io.Writer) error { return pageTemplate.Execute(w, p) }
 
+// Replicates is how often images are drawn for the interval of a cell.
+const Replicates = 1000
+
+// interval fills in the 95 % interval by bootstrap over images.
+func (r *Result) interval(record *evaluate.Record) *Result {
+	low, high := record.Interval(Replicates, 1)
+	r.Low, r.High = &low, &high
+	return r
+}
+
 // FromSegmentation turns a result into that of a cell.
 func FromSegmentation(r *evaluate.SegmentationResult) *Result {
-	return &Result{Measure: "mIoU", Value: r.MIoU, Protocol: r.Protocol, Images: r.Images, Seconds: r.Seconds,
-		More: map[string]float64{"pixel accuracy": r.PixelAccuracy, "mean accuracy": r.MeanAccuracy}}
+	return (&Result{Measure: "mIoU", Value: r.MIoU, Protocol: r.Protocol, Images: r.Images, Seconds: r.Seconds,
+		More: map[string]float64{"pixel accuracy": r.PixelAccuracy, "mean accuracy": r.MeanAccuracy}}).interval(r.Record(""))
 }
 
 // FromPatches turns a result into that of a cell.
 func FromPatches(r *evaluate.PatchResult) *Result {
-	return &Result{Measure: "accuracy", Value: r.Accuracy, Protocol: r.Protocol, Images: r.Images, Seconds: r.Seconds}
+	return (&Result{Measure: "accuracy", Value: r.Accuracy, Protocol: r.Protocol, Images: r.Images, Seconds: r.Seconds}).interval(r.Record(""))
 }
 
 // FromCoherence turns a result into that of a cell.
@@ -287,15 +361,15 @@ func FromCoherence(r *evaluate.CoherenceResult) *Result {
 
 // FromClassify turns a result into that of a cell.
 func FromClassify(r *evaluate.ClassifyResult) *Result {
-	return &Result{Measure: "accuracy", Value: r.Accuracy, Protocol: r.Protocol, Images: r.Images, Seconds: r.Seconds,
-		More: map[string]float64{"top 5": r.Top5, "mean over classes": r.MeanAccuracy}}
+	return (&Result{Measure: "accuracy", Value: r.Accuracy, Protocol: r.Protocol, Images: r.Images, Seconds: r.Seconds,
+		More: map[string]float64{"top 5": r.Top5, "mean over classes": r.MeanAccuracy}}).interval(r.Record(""))
 }
 
 // FromRetrieval turns a result into that of a cell.
 func FromRetrieval(r *evaluate.RetrievalResult) *Result {
-	return &Result{Measure: "recall@1", Value: r.ImageToText["1"], Protocol: r.Protocol, Images: r.Images, Seconds: r.Seconds,
+	return (&Result{Measure: "recall@1", Value: r.ImageToText["1"], Protocol: r.Protocol, Images: r.Images, Seconds: r.Seconds,
 		More: map[string]float64{
 			"image to text @5": r.ImageToText["5"], "image to text @10": r.ImageToText["10"],
 			"text to image @1": r.TextToImage["1"], "text to image @5": r.TextToImage["5"], "text to image @10": r.TextToImage["10"],
-		}}
+		}}).interval(r.Record(""))
 }

@@ -56,6 +56,10 @@ type fakeRunner struct {
 
 func (f *fakeRunner) Version(context.Context, Cell) (string, error) { return f.version, nil }
 
+func (f *fakeRunner) Command(c Cell, protocol string) string {
+	return strings.Join([]string{"pacl eval", c.Dataset.Experiment, c.Dataset.Path, c.Model.Vision, protocol}, " ")
+}
+
 func (f *fakeRunner) Run(ctx context.Context, c Cell) (*Result, error) {
 	if f.cancel != nil && len(f.runs) == f.stop {
 		f.cancel()
@@ -69,8 +73,8 @@ func (f *fakeRunner) Run(ctx context.Context, c Cell) (*Result, error) {
 	if c.Method == "naclip" && c.Model.Name == "head" {
 		return nil, NotApplicable{"the vision encoder has no projection"}
 	}
-	r := &Result{Measure: "mIoU", Value: float64(len(what)) / 100, Protocol: "VOC20 n=3 options=" + c.Options.Name, Command: "pacl eval voc20 # " + what,
-		More: map[string]float64{"pixel accuracy": 0.5}, Pictures: []Picture{{Title: "a photo", Kind: "worst", PNG: []byte("png")}}}
+	r := &Result{Measure: "mIoU", Value: float64(len(what)) / 100, Protocol: "VOC20 n=3 options=" + c.Options.Name,
+		More: map[string]float64{"pixel accuracy": 0.5}, Pictures: []Picture{{Title: "a photo", Kind: "worst", JPEG: []byte("png")}}}
 	if c.Dataset.Experiment == "coherence" {
 		low, high := 0.6, 0.7
 		r.Measure, r.Low, r.High, r.Curve = "AUC", &low, &high, [][2]float64{{0, 0}, {0.2, 0.7}, {1, 1}}
@@ -161,8 +165,9 @@ func TestPages(t *testing.T) {
 	for _, part := range []string{
 		"Test of <the> report", "Test of &lt;the&gt; report", // Markdown, HTML
 		"PACL_TEST_CLIP is not set", "no projection", "the disk is full", "72.3", "published", "engine: avx512", "pacl report x.toml",
-		"`VOC20 n=3 options=small`", "60.00 to 70.00", "<polyline points=\"0.0,200.0 40.0,60.0 200.0,0.0\"", "data:image/png;base64,cG5n",
-		"pacl eval voc20 # coherence/head/pacl/small",
+		"`VOC20 n=3 options=small`", "60.00 to 70.00", "<polyline points=\"0.0,200.0 40.0,60.0 200.0,0.0\"", "data:image/jpeg;base64,cG5n",
+		"pacl eval coherence data  VOC20 n=3 options=small",
+		"![ROC curves of voc20, coherence](pictures/roc-2.png)",
 	} {
 		if !strings.Contains(text, part) {
 			t.Errorf("the pages lack %q", part)

@@ -24,7 +24,6 @@ type Result struct {
 	High     *float64           `json:"high,omitempty"`
 	More     map[string]float64 `json:"more,omitempty"` // other measures, from 0 to 1
 	Protocol string             `json:"protocol"`
-	Command  string             `json:"command,omitempty"` // that repeats the cell
 	Images   int                `json:"images"`
 	Seconds  float64            `json:"seconds"`
 	Curve    [][2]float64       `json:"curve,omitempty"` // a ROC curve
@@ -35,7 +34,7 @@ type Result struct {
 type Picture struct {
 	Title string `json:"title"`
 	Kind  string `json:"kind"` // "best" or "worst"
-	PNG   []byte `json:"png"`
+	JPEG  []byte `json:"jpeg"`
 }
 
 // NotApplicable is the error of a cell that a model cannot do; the page prints the reason.
@@ -50,6 +49,9 @@ type Runner interface {
 	// Version returns what makes a stored result of the cell out of date when it changes, as the hash of the weights;
 	// NotApplicable where the model cannot be opened at all.
 	Version(ctx context.Context, c Cell) (string, error)
+	// Command is the command line that measures a cell again, given the protocol of its result. Environment variables are
+	// left as the file of experiments has them.
+	Command(c Cell, protocol string) string
 }
 
 // stored is the file of a cell.
@@ -61,10 +63,11 @@ type stored struct {
 
 // Outcome is a cell with its result, the reason why there is none, or an error.
 type Outcome struct {
-	Cell   Cell
-	Result *Result
-	NA     string
-	Failed string
+	Cell    Cell
+	Result  *Result
+	Command string // that repeats the cell
+	NA      string
+	Failed  string
 }
 
 // RunOptions say how a matrix is run.
@@ -74,8 +77,6 @@ type RunOptions struct {
 	Environment []string
 	Command     string // that made the report
 	Log         func(format string, args ...any)
-	// Pictures lets Markdown show pictures too, as files in a folder beside it; HTML always does.
-	Pictures bool
 }
 
 // Run measures the cells that have no stored result, stores each as soon as it is known, and writes report.html and
@@ -100,6 +101,9 @@ func Run(ctx context.Context, e *Experiments, runner Runner, o RunOptions) ([]Ou
 		if err != nil {
 			return outcomes, err
 		}
+		if outcome.Result != nil {
+			outcome.Command = runner.Command(e.located(cell), outcome.Result.Protocol)
+		}
 		what := fmt.Sprintf("%d/%d %s %s, %s, %s, %s", i+1, len(cells), cell.Dataset.Name, cell.Dataset.Experiment, cell.Model.Name, cell.Method, cell.Options.Name)
 		switch {
 		case outcome.Failed != "":
@@ -115,6 +119,9 @@ func Run(ctx context.Context, e *Experiments, runner Runner, o RunOptions) ([]Ou
 		outcomes = append(outcomes, outcome)
 	}
 	page := newPage(e, outcomes, o)
+	if err := page.writePictures(o.Folder); err != nil {
+		return outcomes, fmt.Errorf("report: %w", err)
+	}
 	for name, write := range map[string]func(io.Writer) error{"report.html": page.writeHTML, "report.md": page.writeMarkdown} {
 		if err := atomicfile.Write(filepath.Join(o.Folder, name), write); err != nil {
 			return outcomes, fmt.Errorf("report: %w", err)
@@ -134,7 +141,7 @@ func firstFailure(outcomes []Outcome) string {
 // cell returns the stored outcome of a cell or measures it. Its error is for what stops the whole run.
 func (e *Experiments) cell(ctx context.Context, cell Cell, runner Runner, folder string) (o Outcome, fresh bool, err error) {
 	o.Cell = cell
-	resolved, err := e.resolved(cell)
+	resolved, err := e.resolved(e.located(cell))
 	if err == nil {
 		resolved.Version, err = runner.Version(ctx, resolved)
 		cell.Version = resolved.Version

@@ -35,12 +35,15 @@ type Experiments struct {
 
 // Model is a head with its encoders, or encoders alone.
 type Model struct {
-	Name      string   `toml:"name" json:"name"`
-	Model     string   `toml:"model" json:"model,omitempty"`
-	Vision    string   `toml:"vision" json:"vision,omitempty"`
-	Text      string   `toml:"text" json:"text,omitempty"`
-	Tokenizer string   `toml:"tokenizer" json:"tokenizer,omitempty"`
-	Methods   []string `toml:"methods" json:"-"` // "pacl" for its head, or read-outs: plain, maskclip, …
+	Name      string `toml:"name" json:"name"`
+	Model     string `toml:"model" json:"model,omitempty"`
+	Vision    string `toml:"vision" json:"vision,omitempty"`
+	Text      string `toml:"text" json:"text,omitempty"`
+	Tokenizer string `toml:"tokenizer" json:"tokenizer,omitempty"`
+	Precision string `toml:"precision" json:"precision,omitempty"` // "f32" or "bf16"
+	// Methods are "pacl" or "mean" for a head that was trained so, the read-outs of a CLIP (plain, maskclip, …), and for
+	// coherence "tokens", the vision encoder's own.
+	Methods []string `toml:"methods" json:"-"`
 }
 
 // Dataset is a data set and the experiment that is made with it.
@@ -52,10 +55,14 @@ type Dataset struct {
 	Masks      string `toml:"masks" json:"masks,omitempty"`
 	Limit      int    `toml:"limit" json:"limit,omitempty"`
 	Seed       uint64 `toml:"seed" json:"seed,omitempty"`
-	// By is what classification goes by: "phi" or "class" for the class token.
-	By      string   `toml:"by" json:"by,omitempty"`
-	Options []string `toml:"options" json:"-"` // names of the options that are tried; all where there are none
-	Methods []string `toml:"methods" json:"-"` // the methods that are tried; all where there are none
+	// By is what classification goes by: "phi" or "class" for the class token. Limit is then a number of photos a class.
+	By    string `toml:"by" json:"by,omitempty"`
+	Crop  string `toml:"crop" json:"crop,omitempty"`   // "center" or "none", as Model.Classify has it
+	Words string `toml:"words" json:"words,omitempty"` // of classes: a public data set's name or a file
+	// Pictures lets the Markdown show the best and worst pictures, as files beside it; HTML always does.
+	Pictures bool     `toml:"pictures" json:"-"`
+	Options  []string `toml:"options" json:"-"` // names of the options that are tried; all where there are none
+	Methods  []string `toml:"methods" json:"-"` // the methods that are tried; all where there are none
 }
 
 // Options are how photos are looked at.
@@ -69,6 +76,8 @@ type Options struct {
 	Synonyms     bool    `toml:"synonyms" json:"synonyms,omitempty"`
 	Threshold    float64 `toml:"threshold" json:"threshold,omitempty"`
 	Refine       string  `toml:"refine" json:"refine,omitempty"`
+	// Sweep names the training split on which the background threshold is chosen.
+	Sweep string `toml:"sweep" json:"sweep,omitempty"`
 }
 
 // Published is a number from a paper, in per cent. It stands in a column of its own beside the cells of the same data
@@ -238,8 +247,28 @@ func (c Cell) id() string {
 	return words[:min(len(words), 80)] + "-" + hex.EncodeToString(sum[:8])
 }
 
-// resolved returns the cell with environment variables put in and paths made relative to the file. A variable that is
-// not set is a reason why the cell cannot be measured.
+// paths are the texts of a cell that may name environment variables and files.
+func (c *Cell) paths() []*string {
+	return []*string{&c.Model.Model, &c.Model.Vision, &c.Model.Text, &c.Model.Tokenizer, &c.Dataset.Path, &c.Dataset.Words}
+}
+
+// located returns the cell with paths made relative to the working directory that are relative to the file of experiments.
+// What does not exist there is a name, a hub id, or begins with an environment variable.
+func (e *Experiments) located(c Cell) Cell {
+	for _, text := range c.paths() {
+		if *text == "" || filepath.IsAbs(*text) {
+			continue
+		}
+		path := filepath.Join(e.folder, filepath.FromSlash(*text))
+		if _, err := os.Stat(path); err == nil {
+			*text = path
+		}
+	}
+	return c
+}
+
+// resolved returns a located cell with environment variables put in. A variable that is not set is a reason why the cell
+// cannot be measured.
 func (e *Experiments) resolved(c Cell) (Cell, error) {
 	var missing []string
 	expand := func(text *string) {
@@ -251,23 +280,12 @@ func (e *Experiments) resolved(c Cell) (Cell, error) {
 			return value
 		})
 	}
-	for _, text := range []*string{&c.Model.Model, &c.Model.Vision, &c.Model.Text, &c.Model.Tokenizer, &c.Dataset.Path} {
+	for _, text := range c.paths() {
 		expand(text)
 	}
 	if len(missing) > 0 {
 		slices.Sort(missing)
 		return c, NotApplicable{fmt.Sprintf("the environment variable %s is not set", strings.Join(slices.Compact(missing), " and "))}
-	}
-	relative := func(text *string) {
-		if *text != "" && !filepath.IsAbs(*text) {
-			path := filepath.Join(e.folder, filepath.FromSlash(*text))
-			if _, err := os.Stat(path); err == nil { // else a name or a hub id
-				*text = path
-			}
-		}
-	}
-	for _, text := range []*string{&c.Model.Model, &c.Model.Vision, &c.Model.Text, &c.Model.Tokenizer, &c.Dataset.Path} {
-		relative(text)
 	}
 	return c, nil
 }
