@@ -3,10 +3,11 @@ package encoder
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
+	"github.com/pacl/pacl/hub"
 	"github.com/pacl/pacl/internal/kernel"
 	"github.com/pacl/pacl/tokenizer"
 	"github.com/pacl/pacl/weights"
@@ -286,21 +287,21 @@ func (s *source) textTransformer(o Options, family string, c transformerConfig, 
 		Hidden: c.IntermediateSize, Positions: len(e.positions) / w, Vocabulary: e.tokens.Shape[0],
 		Params: s.params("vision_model.", "visual.", "visual_projection"), LogitScale: s.logitScale(),
 	}
-	return e, e.openTokenizer(s.tokenizerDir(o), family)
+	return e, e.openTokenizer(s.tokenizerDir(o), o, family)
 }
 
 // tokenizerDir is where the tokenizer is looked for: where the user says, else beside the weights.
 func (s *source) tokenizerDir(o Options) string {
-	switch {
-	case o.Tokenizer != "":
+	if o.Tokenizer != "" {
 		return o.Tokenizer
-	case strings.HasSuffix(s.dir, ".pt") || strings.HasSuffix(s.dir, ".safetensors") || strings.HasSuffix(s.dir, ".bin"):
+	}
+	if info, err := os.Stat(s.dir); err == nil && !info.IsDir() {
 		return filepath.Dir(s.dir)
 	}
 	return s.dir
 }
 
-func (e *textTransformer) openTokenizer(dir, family string) error {
+func (e *textTransformer) openTokenizer(dir string, o Options, family string) error {
 	if family == "bert" {
 		t, err := tokenizer.LoadWordPiece(dir)
 		if err != nil {
@@ -309,12 +310,31 @@ func (e *textTransformer) openTokenizer(dir, family string) error {
 		e.encode, e.start, e.end = t.Encode, t.Start(), t.End()
 		return e.checkTokenizer(t.Size())
 	}
-	t, err := tokenizer.LoadCLIP(dir)
+	t, err := e.clipTokenizer(dir, o)
 	if err != nil {
 		return err
 	}
 	e.encode, e.start, e.end = t.Encode, t.Start(), t.End()
 	return e.checkTokenizer(t.Size())
+}
+
+// clipTokenizer loads CLIP's tokenizer, which all CLIP models share: where the weights have none beside them and the user
+// names none, that of any model in the hub cache serves.
+func (e *textTransformer) clipTokenizer(dir string, o Options) (*tokenizer.CLIP, error) {
+	if o.Tokenizer != "" || tokenizer.HasCLIP(dir) {
+		return tokenizer.LoadCLIP(dir)
+	}
+	for _, snapshot := range hub.Snapshots() {
+		if !tokenizer.HasCLIP(snapshot) {
+			continue
+		}
+		// Other models have files of the same names: only CLIP's vocabulary fits the table of tokens.
+		if t, err := tokenizer.LoadCLIP(snapshot); err == nil && t.Size() == e.info.Vocabulary {
+			return t, nil
+		}
+	}
+	return nil, fmt.Errorf("no tokenizer in %s and no CLIP in %s that has one: name a directory with --tokenizer, or run pacl pull openai/clip-vit-base-patch32",
+		dir, hub.CacheDir())
 }
 
 // checkTokenizer refuses a tokenizer that knows more tokens than the encoder has vectors for.

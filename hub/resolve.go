@@ -131,3 +131,22 @@ func findSnapshot(cache, id, revision string) (string, bool) {
 
 // repositoryDir is the name of a model's folder in the cache.
 func repositoryDir(id string) string { return "models--" + strings.ReplaceAll(id, "/", "--") }
+
+// Snapshots returns the directories of all models in the cache, in the order of their ids: of each the revision main, or
+// the last by name where main is not there.
+func Snapshots() []string {
+	roots, _ := filepath.Glob(filepath.Join(CacheDir(), "models--*"))
+	var dirs []string
+	for _, root := range roots {
+		id := strings.ReplaceAll(strings.TrimPrefix(filepath.Base(root), "models--"), "--", "/")
+		if dir, ok := findSnapshot(CacheDir(), id, ""); ok {
+			dirs = append(dirs, dir)
+			continue
+		}
+		others, _ := filepath.Glob(filepath.Join(root, "snapshots", "*"))
+		if len(others) > 0 {
+			dirs = append(dirs, others[len(others)-1])
+		}
+	}
+	return dirs
+}

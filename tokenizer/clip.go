@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -18,6 +19,12 @@ type CLIP struct {
 	bpe        *bpe
 	start, end int32
 	size       int
+}
+
+// HasCLIP says whether a directory has the files that LoadCLIP reads, whatever they hold.
+func HasCLIP(dir string) bool {
+	has := func(name string) bool { return exists(filepath.Join(dir, name)) }
+	return has("tokenizer.json") || has("vocab.json") && has("merges.txt")
 }
 
 // LoadCLIP reads vocab.json and merges.txt of a model directory, or its tokenizer.json.

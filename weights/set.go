@@ -142,8 +142,11 @@ func (s *Set) addFile(path string) error {
 		return fmt.Errorf("weights: %w", err)
 	}
 	s.files = append(s.files, file)
-	if strings.HasPrefix(string(file.data[:min(4, len(file.data))]), "PK\x03\x04") {
+	switch start := string(file.data[:min(16, len(file.data))]); {
+	case strings.HasPrefix(start, "PK\x03\x04"):
 		return s.addArchive(path, file.data)
+	case strings.HasPrefix(start, legacyMagic):
+		return fmt.Errorf("weights %s: %w", path, errLegacy)
 	}
 	return s.addSafetensors(path, file.data)
 }
