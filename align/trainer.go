@@ -181,7 +181,7 @@ func (t *trainer) step(ctx context.Context) error {
 	}
 	rate := t.schedule.Rate(s.step)
 	s.step++
-	t.update(rate)
+	r.Update(s.parameters, s.m, s.v, t.gradient, s.step, rate)
 	t.last = Progress{
 		Step: s.step, Steps: t.sampler.steps(),
 		Epoch: (s.step-1)/t.sampler.stepsPerEpoch() + 1, Epochs: r.Epochs,
@@ -197,10 +197,11 @@ func (t *trainer) step(ctx context.Context) error {
 	return nil
 }
 
-func (t *trainer) update(rate float64) {
-	r, s := t.options.Recipe, t.state
-	m, v, gradient := s.m.Tensors(), s.v.Tensors(), t.gradient.Tensors()
-	for i, p := range s.parameters.Tensors() {
+// Update moves parameters along the gradient by AdamW; m and v are its moments, step is 1 for the first. Parameters that
+// the recipe does not train stay as they are.
+func (r Recipe) Update(parameters, m, v, gradient *Parameters[float32], step int, rate float64) {
+	first, second, slope := m.Tensors(), v.Tensors(), gradient.Tensors()
+	for i, p := range parameters.Tensors() {
 		switch p.Name {
 		case "logit_scale":
 			if !r.TrainLogitScale {
@@ -211,14 +212,14 @@ func (t *trainer) update(rate float64) {
 				continue
 			}
 		}
-		a := kernel.AdamW{Rate: rate, Beta1: r.Beta1, Beta2: r.Beta2, Eps: r.Epsilon, Step: s.step}
+		a := kernel.AdamW{Rate: rate, Beta1: r.Beta1, Beta2: r.Beta2, Eps: r.Epsilon, Step: step}
 		if decays(p.Name) {
 			a.Decay = r.WeightDecay
 		}
-		a.Update(p.Data, m[i].Data, v[i].Data, gradient[i].Data)
+		a.Update(p.Data, first[i].Data, second[i].Data, slope[i].Data)
 	}
 	// As CLIP does, so that no pair is weighed down to nothing.
-	s.parameters.LogitScale[0] = max(0, min(float32(MaxLogitScale), s.parameters.LogitScale[0]))
+	parameters.LogitScale[0] = max(0, min(float32(MaxLogitScale), parameters.LogitScale[0]))
 }
 
 // validate compares the images that were kept out of training with each other.

@@ -295,6 +295,7 @@ func (s *source) vision(o Options) (*Vision, error) {
 	}
 	v.info.Hash, v.info.Params = s.set.Hash(), s.params("text_model.", "transformer.", "token_embedding", "positional_embedding", "ln_final", "text_projection")
 	v.info.LogitScale = s.logitScale()
+	v.info.Gated = v.blocks.blocks[0].gated
 	return v, nil
 }
 

@@ -27,7 +27,8 @@ type Info struct {
 	Width         int // of tokens, or of a text encoder's vectors
 	ProjectionDim int // of the space shared by images and texts, 0 without one
 	Layers, Heads int
-	Hidden        int // width of the MLP
+	Hidden        int  // width of the MLP
+	Gated         bool // the MLP has a third product, its gate
 	Params        int64
 
 	PatchSize, ImageSize int // pixels
@@ -42,18 +43,33 @@ type Info struct {
 // Name is a short name for messages.
 func (i Info) Name() string { return filepath.Base(i.Dir) }
 
-// FLOPs estimates the floating-point operations that one image of height x width pixels takes at the given stride.
+// FLOPs are the floating-point operations of the products that one image of height x width pixels takes at the given
+// stride, 0 for the patch size.
 func (i Info) FLOPs(height, width, stride int) float64 {
 	if stride == 0 {
 		stride = i.PatchSize
 	}
 	gh, gw := (height-i.PatchSize)/stride+1, (width-i.PatchSize)/stride+1
 	tokens := float64(gh*gw + i.Prefix)
-	return 2*float64(gh*gw)*3*float64(i.PatchSize*i.PatchSize)*float64(i.Width) + i.blockFLOPs(tokens)
+	return 2*float64(gh*gw)*3*float64(i.PatchSize*i.PatchSize)*float64(i.Width) + i.blockFLOPs(tokens, tokens)
 }
 
-// blockFLOPs are the operations of all blocks on a sequence of tokens.
-func (i Info) blockFLOPs(tokens float64) float64 {
+// TextFLOPs are those of a text of so many tokens, start and end included; a token of CLIP sees those before it only.
+func (i Info) TextFLOPs(tokens int) float64 {
+	n := float64(tokens)
+	seen := n
+	if i.Family == "clip" {
+		seen = (n + 1) / 2
+	}
+	return i.blockFLOPs(n, seen)
+}
+
+// blockFLOPs are the operations of all blocks on a sequence of tokens that see so many tokens each.
+func (i Info) blockFLOPs(tokens, seen float64) float64 {
 	width, hidden := float64(i.Width), float64(i.Hidden)
-	return float64(i.Layers) * (2*tokens*(4*width*width+2*width*hidden) + 4*tokens*tokens*width)
+	products := 2.0
+	if i.Gated {
+		products = 3
+	}
+	return float64(i.Layers) * (2*tokens*(4*width*width+products*width*hidden) + 4*tokens*seen*width)
 }

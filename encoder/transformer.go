@@ -55,13 +55,6 @@ type sequence struct {
 	rope    *rope
 }
 
-func (s sequence) rows() int {
-	if s.offsets != nil {
-		return s.offsets[s.batch]
-	}
-	return s.batch * s.tokens
-}
-
 // scratch is the memory of one pass. It grows to the largest pass and is used again.
 type scratch struct {
 	half  []uint16

@@ -14,6 +14,7 @@ import (
 	"os"
 
 	"github.com/pacl/pacl/internal/atomicfile"
+	"github.com/pacl/pacl/internal/usage"
 )
 
 // checkpointHeader is the first line of a checkpoint; parameters and both moments follow as little-endian float32.
@@ -38,7 +39,7 @@ func (t *Trainer) Checkpoint(path string) error {
 }
 
 func (t *Trainer) writeCheckpoint(w io.Writer) error {
-	header, err := json.Marshal(checkpointHeader{checkpointFormat, t.Recipe(), t.config, t.examples.Name(), t.step, len(t.p), t.spent + processorSeconds()})
+	header, err := json.Marshal(checkpointHeader{checkpointFormat, t.Recipe(), t.config, t.examples.Name(), t.step, len(t.p), t.spent + usage.Processor().Seconds()})
 	if err != nil {
 		return err
 	}
@@ -84,7 +85,7 @@ func (t *Trainer) Resume(path string) error {
 			return fmt.Errorf("resume: read %s: %w", path, err)
 		}
 	}
-	t.step, t.spent = header.Step, header.CPUSeconds-processorSeconds()
+	t.step, t.spent = header.Step, header.CPUSeconds-usage.Processor().Seconds()
 	return nil
 }
 
@@ -109,6 +110,6 @@ func (t *Trainer) Begin(path string) error {
 	}
 	sum := sha256.Sum256(data)
 	t.origin = hex.EncodeToString(sum[:8])
-	t.spent = header.CPUSeconds - processorSeconds()
+	t.spent = header.CPUSeconds - usage.Processor().Seconds()
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pacl/pacl/internal/kernel"
+	"github.com/pacl/pacl/internal/usage"
 	"github.com/pacl/pacl/tokenizer"
 )
 
@@ -182,7 +183,7 @@ func (t *Trainer) Run(ctx context.Context, report func(Record) error) error {
 		elapsed := time.Since(started).Seconds() / float64(t.step-first)
 		record.Throughput = float64(t.config.Batch) / elapsed
 		record.SecondsLeft = elapsed * float64(t.config.Steps-t.step)
-		record.CPUSeconds = t.spent + processorSeconds()
+		record.CPUSeconds = t.spent + usage.Processor().Seconds()
 		if err := report(record); err != nil {
 			return err
 		}

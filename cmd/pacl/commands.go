@@ -16,6 +16,7 @@ type commands struct {
 	Demo     demoCommand     `cmd:"" help:"Show all of it on generated scenes: no model, photo or network is needed."`
 	Pretrain pretrainCommand `cmd:"" help:"Train a pair of encoders from nothing, or a text encoder for a given vision encoder."`
 	Scenes   scenesCommand   `cmd:"" help:"Write generated scenes with captions and masks."`
+	Bench    benchCommand    `cmd:"" help:"Time the engine on this machine, beside the processor's limit."`
 	Info     infoCommand     `cmd:"" help:"Say what a directory is and what it is good for."`
 
 	Quiet   bool             `short:"q" help:"Print results and errors only."`

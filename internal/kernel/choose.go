@@ -49,27 +49,34 @@ func Features() []string {
 	return lines
 }
 
+// Spin runs multiply-adds that touch only registers on so many workers at once, about 15 ms of them, and returns the
+// floating-point operations done.
+func Spin(p Precision, workers int) float64 {
+	loop := active.peakF32
+	if p == BFloat16 && active.bf16 {
+		loop = active.peakBF16
+	}
+	const steps = 2_000_000
+	done := make([]int, workers)
+	Parallel(workers, func(_, i int) { done[i] = loop(steps) })
+	total := 0
+	for _, n := range done {
+		total += n
+	}
+	return float64(total)
+}
+
 // Peak measures the floating-point operations per second of multiply-adds that
 // touch only registers, on all workers at once: the limit of a product.
 func Peak(p Precision) float64 { return PeakOf(p, Workers()) }
 
 // PeakOf is Peak on so many workers.
 func PeakOf(p Precision, workers int) float64 {
-	loop := active.peakF32
-	if p == BFloat16 && active.bf16 {
-		loop = active.peakBF16
-	}
 	best := 0.0
 	for range 5 {
-		const steps = 2_000_000
 		start := time.Now()
-		done := make([]int, workers)
-		Parallel(workers, func(_, i int) { done[i] = loop(steps) })
-		total := 0
-		for _, n := range done {
-			total += n
-		}
-		best = max(best, float64(total)/time.Since(start).Seconds())
+		done := Spin(p, workers)
+		best = max(best, done/time.Since(start).Seconds())
 	}
 	return best
 }

@@ -27,6 +27,7 @@ import (
 
 	"github.com/pacl/pacl"
 	"github.com/pacl/pacl/imaging"
+	"github.com/pacl/pacl/internal/usage"
 	"github.com/pacl/pacl/scene"
 	"github.com/pacl/pacl/serve"
 )
@@ -215,7 +216,7 @@ func load(address, labels string, files [][]byte, clients int, duration time.Dur
 		defer close(samples)
 		for i := range 7 {
 			time.Sleep(time.Until(started.Add(duration * time.Duration(i) / 6)))
-			result.MemoryMB = append(result.MemoryMB, resident())
+			result.MemoryMB = append(result.MemoryMB, float64(usage.Resident())/(1<<20))
 		}
 	}()
 	var firstErr error
@@ -266,7 +267,7 @@ func anotherWord(address, labels string, file []byte) (float64, error) {
 		return 0, err
 	}
 	words := strings.Split(labels, ",")
-	began := processorTime()
+	began := usage.Processor()
 	count := 0
 	for range 20 {
 		for n := 1; n <= len(words); n++ {
@@ -283,5 +284,5 @@ func anotherWord(address, labels string, file []byte) (float64, error) {
 			count++
 		}
 	}
-	return float64((processorTime() - began).Microseconds()) / 1000 / float64(count), nil
+	return float64((usage.Processor() - began).Microseconds()) / 1000 / float64(count), nil
 }
