@@ -21,7 +21,14 @@ import (
 func (p *puller) download(ctx context.Context, blob string, file remoteFile) error {
 	incomplete := blob + ".incomplete"
 	for fresh := false; ; fresh = true {
-		err := p.retry(ctx, func() (bool, error) { return p.receive(ctx, incomplete, file) })
+		most := int64(0)
+		err := p.retry(ctx, func() (bool, error) {
+			have, err := p.receive(ctx, incomplete, file)
+			// Bytes that come again after others were thrown away are no gain: a server that lies would be asked for ever.
+			gained := have > most
+			most = max(most, have)
+			return gained, err
+		})
 		if err != nil {
 			return err
 		}
@@ -41,19 +48,19 @@ func (p *puller) download(ctx context.Context, blob string, file remoteFile) err
 	}
 }
 
-// receive asks for what is missing of a file and appends it. It returns whether the file has grown.
-func (p *puller) receive(ctx context.Context, incomplete string, file remoteFile) (gained bool, err error) {
+// receive asks for what is missing of a file and appends it. It returns how many bytes were received from the file's
+// beginning on, by this attempt or those before it, whether they are kept or not.
+func (p *puller) receive(ctx context.Context, incomplete string, file remoteFile) (have int64, err error) {
 	out, err := os.OpenFile(incomplete, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	have, err := out.Seek(0, io.SeekEnd)
-	if err != nil {
-		return false, err
+	if have, err = out.Seek(0, io.SeekEnd); err != nil {
+		return 0, err
 	}
 	if have == file.size {
-		return false, nil
+		return have, nil
 	}
 	if file.size >= 0 && have > file.size {
 		have = 0
@@ -77,20 +84,20 @@ func (p *puller) receive(ctx context.Context, incomplete string, file remoteFile
 	response, err := p.do(ctx, http.MethodGet, file.url, header, always)
 	if status, ok := errors.AsType[*statusError](err); ok && status.status == http.StatusRequestedRangeNotSatisfiable {
 		// What is there is no beginning of the file.
-		return false, errors.Join(damaged("%s cannot be continued at byte %d", file.url, have), out.Truncate(0))
+		return 0, errors.Join(damaged("%s cannot be continued at byte %d", file.url, have), out.Truncate(0))
 	}
 	if err != nil {
-		return false, silence(err)
+		return 0, silence(err)
 	}
 	defer response.Body.Close()
 	if have, err = startOf(response, have, file.size); err != nil {
-		return false, err
+		return have, err
 	}
 	if err := out.Truncate(have); err != nil {
-		return false, err
+		return have, err
 	}
 	if _, err := out.Seek(have, io.SeekStart); err != nil {
-		return false, err
+		return have, err
 	}
 
 	before := p.done
@@ -101,13 +108,12 @@ func (p *puller) receive(ctx context.Context, incomplete string, file remoteFile
 		n, readErr := response.Body.Read(buffer)
 		watch.Reset(p.stall)
 		if file.size >= 0 && have+int64(n) > file.size {
-			return false, errors.Join(damaged("%s sends more than the %d bytes announced", file.url, file.size), out.Truncate(0))
+			return have, errors.Join(damaged("%s sends more than the %d bytes announced", file.url, file.size), out.Truncate(0))
 		}
 		if n > 0 {
 			if _, err := out.Write(buffer[:n]); err != nil {
-				return false, err
+				return have, err
 			}
-			gained = true
 			have += int64(n)
 			p.done += int64(n)
 			p.progress(Progress{File: file.name, Done: p.done, Total: p.total})
@@ -116,13 +122,13 @@ func (p *puller) receive(ctx context.Context, incomplete string, file remoteFile
 			break
 		}
 		if readErr != nil {
-			return gained, silence(readErr)
+			return have, silence(readErr)
 		}
 	}
 	if file.size >= 0 && have != file.size {
-		return gained, damaged("%s ended after %d of %d bytes", file.url, have, file.size)
+		return have, damaged("%s ended after %d of %d bytes", file.url, have, file.size)
 	}
-	return gained, out.Sync()
+	return have, out.Sync()
 }
 
 // startOf returns the place in the file that an answer begins at and checks the sizes that its headers announce.
