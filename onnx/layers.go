@@ -70,6 +70,9 @@ func (g *graph) activate(x string, a kernel.Activation) (string, error) {
 		return g.mul(x, g.node("Sigmoid", []string{x})), nil
 	case kernel.QuickGELU:
 		return g.mul(x, g.node("Sigmoid", []string{g.mul(x, g.scalar(1.702))})), nil
+	case kernel.GELUTanh:
+		inner := g.mul(x, g.add(g.mul(g.mul(x, x), g.scalar(0.044715)), g.scalar(1)))
+		return g.mul(x, g.node("Sigmoid", []string{g.mul(inner, g.scalar(float32(2*math.Sqrt(2/math.Pi))))})), nil
 	case kernel.GELU:
 		erf := g.node("Erf", []string{g.mul(x, g.scalar(float32(math.Sqrt2/2)))})
 		return g.mul(g.mul(x, g.add(erf, g.scalar(1))), g.scalar(0.5)), nil

@@ -16,10 +16,12 @@ const (
 	ReLU
 	// SiLU is x sigmoid(x).
 	SiLU
+	// GELUTanh is x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), an approximation of GELU that some models were trained with.
+	GELUTanh
 )
 
 func (a Activation) String() string {
-	return [...]string{"none", "gelu", "quick_gelu", "relu", "silu"}[a]
+	return [...]string{"none", "gelu", "quick_gelu", "relu", "silu", "gelu_tanh"}[a]
 }
 
 // of is the definition that the kernels approximate to about 1e-6.
@@ -36,9 +38,18 @@ func (a Activation) of(x float32) float32 {
 		return x
 	case SiLU:
 		return float32(float64(x) / (1 + math.Exp(-float64(x))))
+	case GELUTanh:
+		v := float64(x)
+		return float32(v / (1 + math.Exp(-geluTanhSlope*(v+geluTanhCube*v*v*v))))
 	}
 	return x
 }
+
+// The constants of GELUTanh: (1 + tanh(z))/2 is 1/(1 + exp(-2 z)).
+const (
+	geluTanhSlope = 1.5957691216057308 // 2 sqrt(2/pi)
+	geluTanhCube  = 0.044715
+)
 
 // Activate sets dst to act(src), element by element; dst may be src.
 func Activate(dst, src []float32, act Activation) {

@@ -43,6 +43,12 @@ func finishF32SiLUAVX2(f *finisher)
 func finishBF16SiLUAVX2(f *finisher)
 
 //go:noescape
+func finishF32GELUTanhAVX2(f *finisher)
+
+//go:noescape
+func finishBF16GELUTanhAVX2(f *finisher)
+
+//go:noescape
 func toBF16AVX2(dst *uint16, src *float32, n int)
 
 //go:noescape
@@ -80,6 +86,9 @@ func activateReLUAVX2(dst, x *float32, n int)
 
 //go:noescape
 func activateSiLUAVX2(dst, x *float32, n int)
+
+//go:noescape
+func activateGELUTanhAVX2(dst, x *float32, n int)
 
 //go:noescape
 func adamAVX2(w, m, v, grad *float32, n int, s *adamStep)
@@ -284,6 +293,8 @@ func activateAllAVX2(dst, x []float32, act Activation) {
 			activateReLUAVX2(&dst[0], &x[0], n)
 		case SiLU:
 			activateSiLUAVX2(&dst[0], &x[0], n)
+		case GELUTanh:
+			activateGELUTanhAVX2(&dst[0], &x[0], n)
 		default:
 			copy(dst[:n], x)
 		}
@@ -331,6 +342,8 @@ func finishFullAVX2(f *finisher, act Activation) {
 		finishF32ReLUAVX2(f)
 	case SiLU:
 		finishF32SiLUAVX2(f)
+	case GELUTanh:
+		finishF32GELUTanhAVX2(f)
 	default:
 		finishF32NoneAVX2(f)
 	}
@@ -350,6 +363,8 @@ func finishHalfAVX2(f *finisher, act Activation) {
 		finishBF16ReLUAVX2(f)
 	case SiLU:
 		finishBF16SiLUAVX2(f)
+	case GELUTanh:
+		finishBF16GELUTanhAVX2(f)
 	default:
 		finishBF16NoneAVX2(f)
 	}

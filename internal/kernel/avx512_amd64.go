@@ -43,6 +43,12 @@ func finishF32SiLUAVX512(f *finisher)
 func finishBF16SiLUAVX512(f *finisher)
 
 //go:noescape
+func finishF32GELUTanhAVX512(f *finisher)
+
+//go:noescape
+func finishBF16GELUTanhAVX512(f *finisher)
+
+//go:noescape
 func toBF16AVX512(dst *uint16, src *float32, n int)
 
 //go:noescape
@@ -80,6 +86,9 @@ func activateReLUAVX512(dst, x *float32, n int)
 
 //go:noescape
 func activateSiLUAVX512(dst, x *float32, n int)
+
+//go:noescape
+func activateGELUTanhAVX512(dst, x *float32, n int)
 
 //go:noescape
 func adamAVX512(w, m, v, grad *float32, n int, s *adamStep)
@@ -231,6 +240,8 @@ func activateAllAVX512(dst, x []float32, act Activation) {
 			activateReLUAVX512(&dst[0], &x[0], n)
 		case SiLU:
 			activateSiLUAVX512(&dst[0], &x[0], n)
+		case GELUTanh:
+			activateGELUTanhAVX512(&dst[0], &x[0], n)
 		default:
 			copy(dst[:n], x)
 		}
@@ -268,6 +279,8 @@ func finishHalfAVX512(f *finisher, act Activation) {
 		finishBF16ReLUAVX512(f)
 	case SiLU:
 		finishBF16SiLUAVX512(f)
+	case GELUTanh:
+		finishBF16GELUTanhAVX512(f)
 	default:
 		finishBF16NoneAVX512(f)
 	}
@@ -283,6 +296,8 @@ func finishFullAVX512(f *finisher, act Activation) {
 		finishF32ReLUAVX512(f)
 	case SiLU:
 		finishF32SiLUAVX512(f)
+	case GELUTanh:
+		finishF32GELUTanhAVX512(f)
 	default:
 		finishF32NoneAVX512(f)
 	}

@@ -26,6 +26,9 @@ func finishBF16ReLUVBF16(f *finisher)
 func finishBF16SiLUVBF16(f *finisher)
 
 //go:noescape
+func finishBF16GELUTanhVBF16(f *finisher)
+
+//go:noescape
 func toBF16VBF16(dst *uint16, src *float32, n int)
 
 //go:noescape
@@ -66,6 +69,8 @@ func finishHalfVBF16(f *finisher, act Activation) {
 		finishBF16ReLUVBF16(f)
 	case SiLU:
 		finishBF16SiLUVBF16(f)
+	case GELUTanh:
+		finishBF16GELUTanhVBF16(f)
 	default:
 		finishBF16NoneVBF16(f)
 	}

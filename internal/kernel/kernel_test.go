@@ -181,7 +181,7 @@ func TestLinearEpilogue(t *testing.T) {
 	underEachSet(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(3, 4))
 		for _, n := range []int{1, 15, 16, 31, 32, 33, 48, 70} {
-			for _, act := range []Activation{None, GELU, QuickGELU, ReLU, SiLU} {
+			for _, act := range []Activation{None, GELU, QuickGELU, ReLU, SiLU, GELUTanh} {
 				for variant := range 16 {
 					bit := func(i int) bool { return variant>>i&1 == 1 }
 					x, w := randomMat(r, Float32, 17, 40, 40), randomMat(r, Float32, n, 40, 40)

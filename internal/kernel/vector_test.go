@@ -131,7 +131,7 @@ func checkVectors(t *testing.T, r *rand.Rand, n int, make1 func(r *rand.Rand, n 
 			}
 		}
 	})
-	for _, act := range []Activation{None, GELU, QuickGELU, ReLU, SiLU} {
+	for _, act := range []Activation{None, GELU, QuickGELU, ReLU, SiLU, GELUTanh} {
 		fenced(t, n, func(dst []float32) {
 			active.activate(dst, x, act)
 			for i, v := range x {

@@ -196,12 +196,27 @@ func (g *gen) spare() int {
 // sigmoid replaces x by x/(1 + exp(-c x)); t, n and p are scratch.
 func (g *gen) sigmoid(c float32, x, t, n, p int) {
 	g.op("VMULPS %s, %s, %s", g.number(-c), g.v(x), g.v(t))
+	g.gate(x, t, n, p)
+}
+
+// gate replaces x by x/(1 + exp(t)); t, n and p are scratch.
+func (g *gen) gate(x, t, n, p int) {
 	g.exp(t, n, p)
 	g.op("VADDPS %s, %s, %s", g.number(1), g.v(t), g.v(t))
 	g.op("VDIVPS %s, %s, %s", g.v(t), g.v(x), g.v(x))
 }
 
-var activations = []string{"None", "GELU", "QuickGELU", "ReLU", "SiLU"}
+// geluTanh replaces x by x/(1 + exp(-c (x + 0.044715 x^3))), c = 2 sqrt(2/pi); t, n and p are scratch.
+func (g *gen) geluTanh(x, t, n, p int) {
+	const slope, cube = 1.5957691216057308, 0.044715
+	g.op("VMULPS %s, %s, %s", g.v(x), g.v(x), g.v(t))
+	g.op("VMOVUPS %s, %s", g.number(-slope*cube), g.v(p))
+	g.op("VFMADD213PS %s, %s, %s", g.number(-slope), g.v(t), g.v(p))
+	g.op("VMULPS %s, %s, %s", g.v(x), g.v(p), g.v(t))
+	g.gate(x, t, n, p)
+}
+
+var activations = []string{"None", "GELU", "QuickGELU", "ReLU", "SiLU", "GELUTanh"}
 
 // activate replaces x by act(x); t, n and p are scratch.
 func (g *gen) activate(act string, x, t, n, p int) {
@@ -212,6 +227,8 @@ func (g *gen) activate(act string, x, t, n, p int) {
 		g.sigmoid(1.702, x, t, n, p)
 	case "SiLU":
 		g.sigmoid(1, x, t, n, p)
+	case "GELUTanh":
+		g.geluTanh(x, t, n, p)
 	case "ReLU":
 		g.zero(t)
 		g.op("VMAXPS %s, %s, %s", g.v(x), g.v(t), g.v(x))

@@ -168,6 +168,8 @@ func activateAll@S(dst, x []float32, act Activation) { //by x
 		activateReLU@S(&dst[0], &x[0], n)
 	case SiLU:
 		activateSiLU@S(&dst[0], &x[0], n)
+	case GELUTanh:
+		activateGELUTanh@S(&dst[0], &x[0], n)
 	default:
 		copy(dst[:n], x)
 	} }
@@ -204,6 +206,8 @@ func finishHalf@S(f *finisher, act Activation) {
 		finishBF16ReLU@S(f)
 	case SiLU:
 		finishBF16SiLU@S(f)
+	case GELUTanh:
+		finishBF16GELUTanh@S(f)
 	default:
 		finishBF16None@S(f)
 	}
@@ -221,6 +225,8 @@ func finishFull@S(f *finisher, act Activation) {
 		finishF32ReLU@S(f)
 	case SiLU:
 		finishF32SiLU@S(f)
+	case GELUTanh:
+		finishF32GELUTanh@S(f)
 	default:
 		finishF32None@S(f)
 	}
