@@ -158,14 +158,11 @@ func (m *Model) Classify(ctx context.Context, photos *evaluate.Photos, o Classif
 			return m.compatibilities(e, v.vectors), nil
 		}
 	case "class":
-		if err := m.hasClassToken(); err != nil {
-			return nil, err
-		}
 		if o.Image.Window != 0 || o.Image.Stride != 0 && o.Image.Stride != m.vision.Info().PatchSize {
 			return nil, &NotApplicableError{"the class token is that of the whole input at the patch size: no windows, no other stride"}
 		}
 		// The class token speaks the language of the encoder's own texts, whatever a head would make of them.
-		bare, err := m.WithReadout("plain")
+		bare, err := m.forWholeImages()
 		if err != nil {
 			return nil, err
 		}
@@ -211,12 +208,16 @@ func (m *Model) Classify(ctx context.Context, photos *evaluate.Photos, o Classif
 	return evaluate.Classify(ctx, photos, classifier, r.protocol, o.Run)
 }
 
-// hasClassToken is a NotApplicableError for encoders without one.
-func (m *Model) hasClassToken() error {
-	if info := m.vision.Info(); info.Prefix == 0 {
-		return &NotApplicableError{fmt.Sprintf("the vision encoder %s (%s) has no class token", info.Name(), info.Family)}
+// forWholeImages returns the model's encoders without a head. It is a NotApplicableError where the vision encoder has no
+// vectors of whole images in the space of the model's texts.
+func (m *Model) forWholeImages() (*Model, error) {
+	switch vision := m.vision.Info(); {
+	case vision.ImageDim == 0:
+		return nil, &NotApplicableError{fmt.Sprintf("the vision encoder %s (%s) has no vectors of whole images", vision.Name(), vision.Family)}
+	case vision.ImageDim != m.text.Width():
+		return nil, &NotApplicableError{fmt.Sprintf("the vision encoder has vectors of width %d for whole images, the text encoder gives width %d", vision.ImageDim, m.text.Width())}
 	}
-	return nil
+	return &Model{name: m.name, precision: m.precision, vision: m.vision, text: m.text, readout: encoder.Plain}, nil
 }
 
 // centerCrop resizes the short side to that of the encoder's input and cuts the square out of the middle, as CLIP does.
@@ -234,7 +235,7 @@ func (m *Model) centerCrop(photo *imaging.Image, size readout.InputSize) (*imagi
 	return resized.Crop((width-side)/2, (height-side)/2, side, side), nil
 }
 
-// classCosines compares the projected class token of a photo with texts [N, Width].
+// classCosines compares the vector of a whole photo, CLIP's class token, with texts [N, Width].
 func (m *Model) classCosines(ctx context.Context, photo *imaging.Image, texts []float32, o ImageOptions) ([]float32, error) {
 	plan, err := m.plan(photo, o)
 	if err != nil {
@@ -245,10 +246,7 @@ func (m *Model) classCosines(ctx context.Context, photo *imaging.Image, texts []
 	if err != nil {
 		return nil, err
 	}
-	if out.Class == nil {
-		return nil, m.hasClassToken()
-	}
-	vector, err := m.vision.Project(out.Class)
+	vector, err := m.vision.ImageVectors(out)
 	if err != nil {
 		return nil, err
 	}

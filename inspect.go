@@ -52,6 +52,8 @@ func Inspect(reference string) (*About, error) {
 	case a.Vision != nil && a.Text != nil && a.Vision.ProjectionDim > 0:
 		a.Use = append(a.Use, "segment photos without a head: pacl segment --vision "+reference+` --labels "cat, dog" photo.jpg`,
 			"train a head: pacl train --vision "+reference+" --text "+reference+" --captions FILE --out DIR")
+	case a.Vision != nil && a.Text != nil:
+		a.Use = append(a.Use, "train a head: pacl train --vision "+reference+" --text "+reference+" --captions FILE --out DIR")
 	case a.Vision != nil:
 		a.Use = append(a.Use, "train a head: pacl train --vision "+reference+" --text ENCODER --captions FILE --out DIR")
 	case a.Text != nil:
@@ -86,6 +88,8 @@ func (a *About) Lines() []string {
 		add("  trained at %d pixels, %.1f million parameters, %.1f GFLOP an image there", v.ImageSize, float64(v.Params)/1e6, v.FLOPs(v.ImageSize, v.ImageSize, 0)/1e9)
 		if v.ProjectionDim > 0 {
 			add("  projection to a space of width %d, logit scale %.1f", v.ProjectionDim, v.LogitScale)
+		} else if v.ImageDim > 0 {
+			add("  vectors of whole images of width %d, logit scale %.1f, bias %.1f", v.ImageDim, v.LogitScale, v.LogitBias)
 		}
 		add("  sha256 of its tensors %s", v.Hash)
 	}

@@ -387,7 +387,7 @@ func (m *Model) Info() Info {
 	}
 	info.Text = m.text.Info()
 	if m.head == nil {
-		info.Method, info.Width = m.readout.String(), info.Vision.ProjectionDim
+		info.Method, info.Width = m.readout.String(), info.Vision.ImageDim
 		info.InputSize, info.Stride = info.Vision.ImageSize, info.Vision.PatchSize
 		info.LogitScale, info.TauPatch, info.Templates = 100, defaultTauPatch, "pacl7"
 		if info.Vision.LogitScale > 0 {

@@ -160,7 +160,7 @@ func RandomText(a Architecture, p kernel.Precision) (TokenEncoder, error) {
 	t, w := a.text, a.text.width
 	e := &textTransformer{
 		tokens: r.table(a.vocabulary, w), positions: r.vector(a.positions*w, 0.1), blocks: r.transformer(a, t),
-		causal: a.family == "clip", mean: a.family == "bert", endID: -1,
+		causal: a.family == "clip", pooling: poolingOf(a.family), endID: -1,
 		info: Info{
 			Family: a.family, Dir: a.Name, Width: w, ProjectionDim: a.projection, Layers: t.layers, Heads: t.heads,
 			Hidden: t.hidden, Positions: a.positions, Vocabulary: a.vocabulary,

@@ -26,13 +26,8 @@ type transformerConfig struct {
 	PatchSize        int     `json:"patch_size"`
 	ProjectionDim    int     `json:"projection_dim"`
 	SwiGLU           bool    `json:"use_swiglu_ffn"`
-	GatedMLP         bool    `json:"use_gated_mlp"`
-	Registers        int     `json:"num_register_tokens"`
 	RopeTheta        float64 `json:"rope_theta"`
-	MaxPositions     int     `json:"max_position_embeddings"`
-	VocabularySize   int     `json:"vocab_size"`
 	EOS              *int32  `json:"eos_token_id"`
-	VisionUseHead    *bool   `json:"vision_use_head"`
 }
 
 // modelConfig is a config.json.
@@ -89,6 +84,8 @@ func activation(name string) (kernel.Activation, error) {
 	switch name {
 	case "gelu", "":
 		return kernel.GELU, nil
+	case "gelu_pytorch_tanh", "gelu_new":
+		return kernel.GELUTanh, nil
 	case "quick_gelu":
 		return kernel.QuickGELU, nil
 	case "relu":
@@ -96,7 +93,7 @@ func activation(name string) (kernel.Activation, error) {
 	case "silu", "swish":
 		return kernel.SiLU, nil
 	}
-	return 0, fmt.Errorf("activation %q, expected gelu, quick_gelu, relu or silu", name)
+	return 0, fmt.Errorf("activation %q, expected gelu, gelu_pytorch_tanh, quick_gelu, relu or silu", name)
 }
 
 // preprocessing is how images become pixels.

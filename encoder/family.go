@@ -1,6 +1,7 @@
 package encoder
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -9,7 +10,7 @@ import (
 )
 
 // knownFamilies is what a refusal names.
-const knownFamilies = "CLIP (Hugging Face, OpenCLIP, OpenAI), ViT (Hugging Face, timm), DINOv2, DINOv3, EUPE, BERT sentence encoders and names tables"
+const knownFamilies = "CLIP (Hugging Face, OpenCLIP, OpenAI), SigLIP, SigLIP 2, ViT (Hugging Face, timm), DINOv2, DINOv3, EUPE, BERT sentence encoders and names tables"
 
 // openCLIPConfig is an open_clip_config.json.
 type openCLIPConfig struct {
@@ -57,13 +58,39 @@ func (s *source) prefixed(name string, prefixes ...string) string {
 	return prefixes[0]
 }
 
-// rows returns the size of a tensor's dimension, 0 where there is no such tensor.
+// shape returns a tensor's shape, nil where there is no such tensor.
+func (s *source) shape(name string) []int {
+	t, _ := s.set.Get(name)
+	return t.Shape
+}
+
+// size returns the size of a tensor's dimension, 0 where there is no such tensor.
 func (s *source) size(name string, dimension int) int {
-	t, ok := s.set.Get(name)
-	if !ok || dimension >= len(t.Shape) {
+	shape := s.shape(name)
+	if dimension >= len(shape) {
 		return 0
 	}
-	return t.Shape[dimension]
+	return shape[dimension]
+}
+
+// deriveSizes fills in what a config.json leaves out because its writer takes it for the family's usual value: sizes
+// follow from the tensors, only the number of heads does not.
+func (s *source) deriveSizes(c *transformerConfig, names scheme, heads int) {
+	if c.HiddenSize == 0 {
+		c.HiddenSize = s.size(names.position, 1)
+	}
+	if c.Layers == 0 {
+		c.Layers = s.count(names.block + names.norm1 + ".weight")
+	}
+	if c.IntermediateSize == 0 {
+		c.IntermediateSize = s.size(names.at(0).fc1+".weight", 0)
+	}
+	if c.Heads == 0 {
+		c.Heads = heads
+	}
+	if c.PatchSize == 0 && names.patch != "" {
+		c.PatchSize = s.size(names.patch+".weight", 3)
+	}
 }
 
 // count returns how many blocks there are under a pattern such as "blocks.%d.norm1.weight".
@@ -88,6 +115,8 @@ type visionDescription struct {
 	config     transformerConfig
 	scheme     scheme
 	rope       bool
+	linear     bool // the patch embedding is a linear layer of patches [p, p, 3], as SigLIP 2's of any size
+	antialias  bool // positions are resized bilinearly, smoothed where the grid is smaller than theirs
 	prep       preprocessing
 	logitScale float64 // the stored logarithm, NaN without one
 }
@@ -100,8 +129,11 @@ func (s *source) describeVision() (d visionDescription, err error) {
 		return s.describeOpenCLIPVision()
 	case kind == "clip" || kind == "clip_vision_model":
 		d.family, d.scheme, d.config = "clip", clipVisionScheme(), s.visionConfig()
+		s.deriveSizes(&d.config, d.scheme, 12)
 		d.config.defaults("quick_gelu", 1e-5, 16, 224)
 		d.prep = preprocessing{clipMean, clipStd, imaging.Bicubic, d.config.ImageSize}
+	case kind == "siglip" || kind == "siglip_vision_model" || kind == "siglip2" || kind == "siglip2_vision_model":
+		d.describeSigLIP(s)
 	case kind == "vit":
 		d.family, d.config = "vit", s.config.transformerConfig
 		d.scheme = vitScheme(s.prefixed("embeddings.cls_token", "vit.", ""))
@@ -125,6 +157,25 @@ func (s *source) describeVision() (d visionDescription, err error) {
 		return d, s.unknown()
 	}
 	return d, d.prep.readPreprocessor(s.dir)
+}
+
+// describeSigLIP describes SigLIP and SigLIP 2, whose models of a fixed size differ in weights and tokenizer only. Those
+// of any size have a linear patch embedding and resize positions in their own way.
+func (d *visionDescription) describeSigLIP(s *source) {
+	d.family, d.scheme, d.config = "siglip", siglipVisionScheme(), s.visionConfig()
+	d.linear = len(s.shape(d.scheme.patch+".weight")) == 2
+	d.antialias = d.linear
+	if d.linear {
+		patch := cmp.Or(d.config.PatchSize, 16)
+		side := math.Sqrt(float64(s.size(d.scheme.position, 0)))
+		d.config.PatchSize, d.config.ImageSize = patch, int(math.Round(side))*patch
+	}
+	s.deriveSizes(&d.config, d.scheme, 12)
+	d.config.defaults("gelu_pytorch_tanh", 1e-6, 16, 224)
+	d.prep = preprocessing{half, half, imaging.Bicubic, d.config.ImageSize}
+	if d.linear {
+		d.prep.filter = imaging.Bilinear
+	}
 }
 
 func (s *source) visionConfig() transformerConfig {
@@ -251,7 +302,7 @@ func (s *source) vision(o Options) (*Vision, error) {
 	l := &loader{set: s.set, precision: o.Precision}
 	v := &Vision{
 		blocks: l.transformer(c, d.scheme),
-		patch:  l.layer(d.scheme.patch, 3*c.PatchSize*c.PatchSize, c.HiddenSize),
+		patch:  l.patchEmbedding(d),
 		info: Info{
 			Family: d.family, Dir: s.dir, Width: c.HiddenSize, Layers: c.Layers, Heads: c.Heads,
 			Hidden: c.IntermediateSize, PatchSize: c.PatchSize, ImageSize: c.ImageSize,
@@ -274,6 +325,7 @@ func (s *source) vision(o Options) (*Vision, error) {
 		n := l.norm(d.scheme.preNorm, c.HiddenSize, c.NormEps)
 		v.preNorm = &n
 	}
+	v.antialias = d.antialias
 	if d.rope {
 		v.periods, err = s.readPeriods(d)
 	} else {
@@ -290,11 +342,15 @@ func (s *source) vision(o Options) (*Vision, error) {
 		p := l.transposed(d.scheme.projectionTransposed, c.HiddenSize, c.ProjectionDim)
 		v.projection, v.info.ProjectionDim = &p, c.ProjectionDim
 	}
+	v.info.ImageDim = v.info.ProjectionDim
+	if d.scheme.pool != "" && s.has(d.scheme.pool+"probe") {
+		v.pool, v.info.ImageDim = l.attentionPool(c, d.scheme.pool), c.HiddenSize
+	}
 	if l.err != nil {
 		return nil, l.err
 	}
 	v.info.Hash, v.info.Params = s.set.Hash(), s.params("text_model.", "transformer.", "token_embedding", "positional_embedding", "ln_final", "text_projection")
-	v.info.LogitScale = s.logitScale()
+	v.info.LogitScale, v.info.LogitBias = s.logitScale(), s.logitBias()
 	v.info.Gated = v.blocks.blocks[0].gated
 	return v, nil
 }
@@ -322,6 +378,15 @@ func (s *source) logitScale() float32 {
 		return 0
 	}
 	return float32(math.Exp(float64(t.Float32()[0])))
+}
+
+// logitBias is SigLIP's bias of logits, 0 where there is none.
+func (s *source) logitBias() float32 {
+	t, ok := s.set.Get("logit_bias")
+	if !ok || t.Len() != 1 {
+		return 0
+	}
+	return t.Float32()[0]
 }
 
 func (s *source) readPeriods(d visionDescription) ([]float64, error) {

@@ -25,7 +25,8 @@ type Info struct {
 	Template string
 
 	Width         int // of tokens, or of a text encoder's vectors
-	ProjectionDim int // of the space shared by images and texts, 0 without one
+	ProjectionDim int // of the space shared by patches and texts, 0 without one
+	ImageDim      int // of vectors of whole images that are compared with texts, 0 without them
 	Layers, Heads int
 	Hidden        int  // width of the MLP
 	Gated         bool // the MLP has a third product, its gate
@@ -36,6 +37,7 @@ type Info struct {
 	Mean, Std            [3]float32
 	Resample             imaging.Filter
 	LogitScale           float32 // exp of the stored logarithm, 0 without one
+	LogitBias            float32 // added to logits before SigLIP's sigmoid, 0 elsewhere
 
 	Positions, Vocabulary int // of a text encoder: longest text in tokens, number of tokens or names
 }

@@ -6,13 +6,17 @@ import (
 	"github.com/pacl/pacl/internal/kernel"
 )
 
-// resizePositions interpolates learned positions from a grid of side x side to gh x gw: bicubic with A = -0.75,
-// align_corners=false, no anti-aliasing, as PyTorch's interpolate does. Both are [rows, columns, width].
-func resizePositions(grid []float32, side, gh, gw, width int) []float32 {
+// resizePositions interpolates learned positions from a grid of side x side to gh x gw, align_corners=false, as PyTorch's
+// interpolate does: bicubic with A = -0.75 and no anti-aliasing, or bilinear with it. Both are [rows, columns, width].
+func resizePositions(grid []float32, side, gh, gw, width int, antialias bool) []float32 {
 	if gh == side && gw == side {
 		return grid
 	}
-	rows, columns := cubicTaps(side, gh), cubicTaps(side, gw)
+	taps := cubicTaps
+	if antialias {
+		taps = triangleTaps
+	}
+	rows, columns := taps(side, gh), taps(side, gw)
 	result := make([]float32, gh*gw*width)
 	for r, row := range rows {
 		for c, column := range columns {
@@ -27,23 +31,46 @@ func resizePositions(grid []float32, side, gh, gw, width int) []float32 {
 	return result
 }
 
-type cubicTap struct {
-	at     [4]int
-	weight [4]float64
+// tap says which places of a line are summed, by what weights.
+type tap struct {
+	at     []int
+	weight []float64
 }
 
-func cubicTaps(source, destination int) []cubicTap {
+// triangleTaps weigh by the distance, over as many places as fall on one of the destination.
+func triangleTaps(source, destination int) []tap {
+	taps := make([]tap, destination)
+	scale := float64(source) / float64(destination)
+	support := max(scale, 1)
+	for i := range taps {
+		centre := (float64(i) + 0.5) * scale
+		first, last := max(int(centre-support+0.5), 0), min(int(centre+support+0.5), source)
+		sum := 0.0
+		for at := first; at < last; at++ {
+			if w := 1 - math.Abs(float64(at)+0.5-centre)/support; w > 0 {
+				taps[i].at, taps[i].weight = append(taps[i].at, at), append(taps[i].weight, w)
+				sum += w
+			}
+		}
+		for k := range taps[i].weight {
+			taps[i].weight[k] /= sum
+		}
+	}
+	return taps
+}
+
+func cubicTaps(source, destination int) []tap {
 	const a = -0.75
 	near := func(x float64) float64 { return ((a+2)*x-(a+3))*x*x + 1 }
 	far := func(x float64) float64 { return ((a*x-5*a)*x+8*a)*x - 4*a }
-	taps := make([]cubicTap, destination)
+	taps := make([]tap, destination)
 	for i := range taps {
 		position := (float64(i)+0.5)*float64(source)/float64(destination) - 0.5
 		base := math.Floor(position)
 		t := position - base
-		taps[i].weight = [4]float64{far(t + 1), near(t), near(1 - t), far(2 - t)}
+		taps[i].weight = []float64{far(t + 1), near(t), near(1 - t), far(2 - t)}
 		for k := range 4 {
-			taps[i].at[k] = min(max(int(base)-1+k, 0), source-1)
+			taps[i].at = append(taps[i].at, min(max(int(base)-1+k, 0), source-1))
 		}
 	}
 	return taps

@@ -2,6 +2,7 @@ package encoder
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/pacl/pacl/internal/kernel"
 )
@@ -151,12 +152,15 @@ func RawTextOf(t Text) (RawText, error) {
 	if !ok {
 		return RawText{}, errors.New("a names table has no transformer")
 	}
+	if e.pooling == lastToken {
+		return RawText{}, fmt.Errorf("the text encoder of the family %s is not written to other formats, expected CLIP's or BERT's", e.info.Family)
+	}
 	blocks, err := e.blocks.raw()
 	if err != nil {
 		return RawText{}, err
 	}
 	return RawText{
 		Info: e.info, Tokens: e.tokens.Float32(), Positions: e.positions, WordNorm: e.wordNorm.rawOrNil(), Blocks: blocks,
-		FinalNorm: e.finalNorm.rawOrNil(), Projection: e.projection.rawOrNil(), Mean: e.mean, EndID: e.endID,
+		FinalNorm: e.finalNorm.rawOrNil(), Projection: e.projection.rawOrNil(), Mean: e.pooling == meanToken, EndID: e.endID,
 	}, nil
 }

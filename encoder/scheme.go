@@ -23,6 +23,7 @@ type scheme struct {
 	projectionTransposed         string // [width, projection]
 	tokens, tokenTypes, wordNorm string // of texts
 	head                         string // a linear layer behind the last token, with bias
+	pool                         string // of attention pooling over the patches (SigLIP)
 }
 
 func (s scheme) at(layer int) scheme {
@@ -71,7 +72,7 @@ func clipTextScheme() scheme {
 
 func siglipVisionScheme() scheme {
 	s := clipVisionScheme()
-	s.class, s.preNorm, s.projection = "", "", ""
+	s.class, s.preNorm, s.projection, s.pool = "", "", "", "vision_model.head."
 	return s
 }
 

@@ -45,13 +45,23 @@ type textTransformer struct {
 	blocks     *transformer
 	finalNorm  *norm
 	projection *linear
-	mean       bool // BERT: the mean over all tokens; else the token that ends the text
+	pooling    pooling
 	causal     bool
 	encode     func(text string) []int32 // without start and end
-	start, end int32
+	start, end int32                     // start is negative where texts have none
+	pad        int32                     // fills texts up to the longest length where the last token stands for them
 	// endID ends a text for pooling; negative: the largest id does.
 	endID int32
 }
+
+// pooling says how the vector of a text is made of those of its tokens.
+type pooling uint8
+
+const (
+	endToken  pooling = iota // CLIP: the token that ends the text
+	meanToken                // BERT: the mean over all tokens, normalised
+	lastToken                // SigLIP: the last token of the padded text
+)
 
 func (e *textTransformer) Info() Info { return e.info }
 
@@ -63,15 +73,37 @@ func (e *textTransformer) Width() int {
 	return e.info.Width
 }
 
+func poolingOf(family string) pooling {
+	switch family {
+	case "bert":
+		return meanToken
+	case "siglip":
+		return lastToken
+	}
+	return endToken
+}
+
 // Embed cuts each text at the longest that the encoder takes.
 func (e *textTransformer) Embed(ctx context.Context, texts []string) ([]float32, error) {
 	sequences := make([][]int32, len(texts))
 	for i, text := range texts {
-		ids := e.encode(text)
-		ids = ids[:min(len(ids), e.info.Positions-2)]
-		sequences[i] = append(append([]int32{e.start}, ids...), e.end)
+		sequences[i] = e.frame(e.encode(text))
 	}
 	return e.EmbedIDs(ctx, sequences)
+}
+
+// frame cuts the ids of a text, puts them between start and end and pads them as the encoder was trained.
+func (e *textTransformer) frame(ids []int32) []int32 {
+	sequence := make([]int32, 0, len(ids)+2)
+	if e.start >= 0 {
+		sequence = append(sequence, e.start)
+	}
+	room := e.info.Positions - len(sequence) - 1
+	sequence = append(append(sequence, ids[:min(len(ids), room)]...), e.end)
+	for e.pooling == lastToken && len(sequence) < e.info.Positions {
+		sequence = append(sequence, e.pad)
+	}
+	return sequence
 }
 
 // EmbedIDs returns the vectors [N, Width] of token sequences, start and end included. Of a causal encoder what follows
@@ -90,7 +122,7 @@ func (e *textTransformer) EmbedIDs(ctx context.Context, sequences [][]int32) ([]
 			}
 		}
 		lengths[i] = len(ids)
-		if !e.mean {
+		if e.pooling == endToken {
 			lengths[i] = e.endOf(ids) + 1
 		}
 	}
@@ -145,7 +177,7 @@ func (e *textTransformer) embed(dst []float32, sequences [][]int32, lengths []in
 	e.blocks.forward(x, sequence{batch: len(sequences), offsets: offsets, causal: e.causal}, 0, len(e.blocks.blocks))
 	pooled := kernel.NewMat(kernel.Float32, len(sequences), w)
 	for i := range sequences {
-		if !e.mean {
+		if e.pooling != meanToken {
 			copy(pooled.Row(i), x.Row(offsets[i+1]-1))
 			continue
 		}
@@ -153,13 +185,13 @@ func (e *textTransformer) embed(dst []float32, sequences [][]int32, lengths []in
 			kernel.Axpy(pooled.Row(i), 1/float32(lengths[i]), x.Row(t))
 		}
 	}
-	if e.mean {
+	if e.pooling == meanToken {
 		kernel.NormalizeRows(pooled, pooled, 1e-12)
 	}
 	if e.finalNorm != nil {
 		e.finalNorm.apply(pooled, pooled)
 	}
-	if e.projection != nil {
+	if e.projection != nil { // SigLIP's has a bias
 		e.projection.apply(kernel.FromFloat32(dst, len(sequences), e.Width()), pooled, kernel.Epilogue{})
 		return
 	}
@@ -176,6 +208,8 @@ func (s *source) text(o Options) (Text, error) {
 		return s.openCLIPText(o)
 	case kind == "clip" || kind == "clip_text_model":
 		return s.clipText(o)
+	case kind == "siglip" || kind == "siglip_text_model" || kind == "siglip2" || kind == "siglip2_text_model":
+		return s.siglipText(o)
 	case kind == "bert":
 		return s.bertText(o)
 	case kind != "" && s.config.Text == nil || kind == "" && s.has("patch_embed.proj.weight"):
@@ -187,10 +221,8 @@ func (s *source) text(o Options) (Text, error) {
 }
 
 func (s *source) clipText(o Options) (Text, error) {
-	c := s.config.transformerConfig
-	if s.config.Text != nil {
-		c = *s.config.Text
-	}
+	c := s.textConfig()
+	s.deriveSizes(&c, clipTextScheme(), 8)
 	if !s.has("text_model.final_layer_norm.weight") {
 		return nil, fmt.Errorf("weights %s hold no text encoder (tensor text_model.final_layer_norm.weight is missing)", s.set.Path())
 	}
@@ -203,6 +235,24 @@ func (s *source) clipText(o Options) (Text, error) {
 		end = 49407
 	}
 	return s.textTransformer(o, "clip", c, clipTextScheme(), end)
+}
+
+func (s *source) textConfig() transformerConfig {
+	if s.config.Text != nil {
+		return *s.config.Text
+	}
+	return s.config.transformerConfig
+}
+
+func (s *source) siglipText(o Options) (Text, error) {
+	names := siglipTextScheme()
+	if !s.has(names.finalNorm + ".weight") {
+		return nil, fmt.Errorf("weights %s hold no text encoder (tensor %s.weight is missing)", s.set.Path(), names.finalNorm)
+	}
+	c := s.textConfig()
+	s.deriveSizes(&c, names, 12)
+	c.defaults("gelu_pytorch_tanh", 1e-6, 0, 0)
+	return s.textTransformer(o, "siglip", c, names, -1)
 }
 
 func (s *source) openCLIPText(o Options) (Text, error) {
@@ -237,7 +287,7 @@ func (s *source) textTransformer(o Options, family string, c transformerConfig, 
 		return nil, err
 	}
 	l := &loader{set: s.set, precision: o.Precision}
-	e := &textTransformer{set: s.set, causal: family == "clip", mean: family == "bert", endID: endID}
+	e := &textTransformer{set: s.set, causal: family == "clip", pooling: poolingOf(family), endID: endID}
 	w := c.HiddenSize
 	e.tokens = l.matrix(names.tokens, w)
 	positions := l.matrix(names.position, w)
@@ -270,6 +320,10 @@ func (s *source) textTransformer(o Options, family string, c transformerConfig, 
 	}
 	projection := 0
 	switch {
+	case names.head != "":
+		projection = s.size(names.head+".weight", 0)
+		p := l.layer(names.head, w, projection)
+		e.projection = &p
 	case names.projection != "" && s.has(names.projection):
 		projection = s.size(names.projection, 0)
 		p := l.linear(w, part{tensor: names.projection, rows: projection})
@@ -285,7 +339,7 @@ func (s *source) textTransformer(o Options, family string, c transformerConfig, 
 	e.info = Info{
 		Family: family, Dir: s.dir, Hash: s.set.Hash(), Width: w, ProjectionDim: projection, Layers: c.Layers, Heads: c.Heads,
 		Hidden: c.IntermediateSize, Positions: len(e.positions) / w, Vocabulary: e.tokens.Shape[0],
-		Params: s.params("vision_model.", "visual.", "visual_projection"), LogitScale: s.logitScale(),
+		Params: s.params("vision_model.", "visual.", "visual_projection"), LogitScale: s.logitScale(), LogitBias: s.logitBias(),
 	}
 	return e, e.openTokenizer(s.tokenizerDir(o), o, family)
 }
@@ -302,7 +356,15 @@ func (s *source) tokenizerDir(o Options) string {
 }
 
 func (e *textTransformer) openTokenizer(dir string, o Options, family string) error {
-	if family == "bert" {
+	switch family {
+	case "siglip":
+		t, err := tokenizer.LoadSentencePiece(dir)
+		if err != nil {
+			return err
+		}
+		e.encode, e.start, e.end, e.pad = t.Encode, -1, t.End(), t.Pad()
+		return e.checkTokenizer(t.Size())
+	case "bert":
 		t, err := tokenizer.LoadWordPiece(dir)
 		if err != nil {
 			return err

@@ -27,6 +27,8 @@ type Vision struct {
 	preNorm    *norm
 	finalNorm  norm
 	projection *linear // to the shared space
+	pool       *attentionPool
+	antialias  bool // positions are resized as SigLIP 2's are
 
 	mu    sync.Mutex
 	grids map[[2]int]*grid // by size, a few
@@ -334,7 +336,7 @@ func (v *Vision) grid(gh, gw int) *grid {
 		if own > 0 {
 			kernel.Axpy(g.start[:own], 1, v.positions[:own])
 		}
-		copy(g.start[v.info.Prefix*w:], resizePositions(v.positions[own:], v.side, gh, gw, w))
+		copy(g.start[v.info.Prefix*w:], resizePositions(v.positions[own:], v.side, gh, gw, w, v.antialias))
 	}
 	if v.periods != nil {
 		g.rope = newRope(v.periods, w/v.info.Heads, v.info.Prefix, gh, gw)
