@@ -32,11 +32,14 @@ func (c *Confusion) Add(truth, predicted []uint16) error {
 		return fmt.Errorf("confusion: %d predicted pixels, expected %d", len(predicted), len(truth))
 	}
 	classes, row := c.Classes, c.Classes+1
-	for i, t := range truth {
-		if int(t) >= classes {
-			continue
+	// Neighbours mostly agree: a run is counted once, which spares waiting for the counter that was just written.
+	for i := 0; i < len(truth); {
+		t, p, start := truth[i], predicted[i], i
+		for i++; i < len(truth) && truth[i] == t && predicted[i] == p; i++ {
 		}
-		c.Counts[int(t)*row+min(int(predicted[i]), classes)]++
+		if int(t) < classes {
+			c.Counts[int(t)*row+min(int(p), classes)] += int64(i - start)
+		}
 	}
 	return nil
 }

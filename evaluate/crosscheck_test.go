@@ -3,7 +3,6 @@ package evaluate
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"image"
 	"math/rand/v2"
 	"os"
@@ -197,45 +196,4 @@ func cropMask(m *imaging.Mask, w, h int) *imaging.Mask {
 		result.ID = append(result.ID, m.ID[y*m.Width:y*m.Width+w]...)
 	}
 	return result
-}
-
-// 171 classes, 640x480, truth and prediction decoded from PNG.
-func BenchmarkScorePairs(b *testing.B) {
-	tr := newTree(b)
-	const pairs = 8
-	r := rand.New(rand.NewPCG(1, 1))
-	for k := range pairs {
-		name := fmt.Sprintf("%012d", k)
-		for _, folder := range []string{"stuffthingmaps", "predictions"} {
-			ids := make([]uint8, 640*480)
-			for range 60 { // regions, as masks have them
-				id, x0, y0, w, h := uint8(r.IntN(11)), r.IntN(640), r.IntN(480), r.IntN(300), r.IntN(300)
-				if r.IntN(2) == 0 {
-					id = uint8(91 + r.IntN(91))
-				}
-				for y := y0; y < min(y0+h, 480); y++ {
-					for x := x0; x < min(x0+w, 640); x++ {
-						ids[y*640+x] = id
-					}
-				}
-			}
-			if folder == "predictions" {
-				for i, id := range ids {
-					ids[i] = id % 171
-				}
-			}
-			tr.write(folder+"/val2017/"+name+".png", encodePNG(b, palettedMask(640, ids)))
-		}
-		tr.photo("val2017/"+name+".jpg", 8, 8)
-	}
-	d, err := Open("coco-stuff", tr.root, OpenOptions{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
-		if _, err := ScorePredictions(b.Context(), d, filepath.Join(tr.root, "predictions", "val2017"), Protocol{}, RunOptions{}); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.N*pairs)/b.Elapsed().Seconds(), "pairs/s")
 }

@@ -46,6 +46,11 @@ func DecodeMask(data []byte) (*Mask, error) {
 	if width < 1 || height < 1 || int64(width) > (Limits{}).pixels()/int64(height) {
 		return nil, fmt.Errorf("mask of %dx%d pixels, at most %d million pixels are decoded", width, height, (Limits{}).pixels()/1e6)
 	}
+	if pixels, ok := decodePlainPNG(data, width, height); ok {
+		mask := NewMask(width, height)
+		mask.copyBytes(pixels, width)
+		return mask, nil
+	}
 	decoded, err := png.Decode(bytes.NewReader(data))
 	if err != nil {
 		return nil, fmt.Errorf("mask is damaged or cut off: %w", err)
