@@ -74,6 +74,9 @@ func newPage(e *Experiments, outcomes []Outcome, o RunOptions) *page {
 		if d.Split != "" {
 			s.Title += ", " + d.Split
 		}
+		if d.Title != "" {
+			s.Title = d.Title
+		}
 		best := -1.0
 		var own []Outcome
 		for _, outcome := range outcomes {

@@ -49,6 +49,7 @@ type Model struct {
 // Dataset is a data set and the experiment that is made with it.
 type Dataset struct {
 	Name       string `toml:"name" json:"name"` // as evaluate.Open takes it, or any name for other experiments
+	Title      string `toml:"title" json:"-"`   // of its tables; by default made of the other values
 	Experiment string `toml:"experiment" json:"experiment"`
 	Path       string `toml:"path" json:"path"`
 	Split      string `toml:"split" json:"split,omitempty"`
