@@ -8,6 +8,7 @@ import (
 
 	"github.com/pacl/pacl/align"
 	"github.com/pacl/pacl/encoder"
+	"github.com/pacl/pacl/feature"
 	"github.com/pacl/pacl/hub"
 	"github.com/pacl/pacl/internal/kernel"
 )
@@ -18,6 +19,7 @@ type About struct {
 	Model  *align.Description `json:"model,omitempty"`  // of a PACL model
 	Vision *encoder.Info      `json:"vision,omitempty"` // of an encoder directory
 	Text   *encoder.Info      `json:"text,omitempty"`
+	Cache  *feature.Status    `json:"cache,omitempty"` // of features
 	Use    []string           `json:"use"`
 }
 
@@ -35,6 +37,15 @@ func Inspect(reference string) (*About, error) {
 		}
 		a.Model = &m.Description
 		a.Use = append(a.Use, "segment photos by words: pacl segment --model "+reference+` --labels "cat, dog" photo.jpg`)
+		return a, nil
+	}
+	if feature.IsCache(dir) {
+		status, err := feature.Inspect(dir)
+		if err != nil {
+			return nil, err
+		}
+		a.Cache = &status
+		a.Use = append(a.Use, "train a head: pacl train --features "+reference+" --out DIR")
 		return a, nil
 	}
 	o := encoder.Options{Precision: kernel.BFloat16}
@@ -103,9 +114,35 @@ func (a *About) Lines() []string {
 			add("  sha256 of its tensors %s", t.Hash)
 		}
 	}
+	if a.Cache != nil {
+		lines = append(lines, cacheLines(*a.Cache)...)
+	}
 	for _, use := range a.Use {
 		add("%s", use)
 	}
+	return lines
+}
+
+// cacheLines tells what a feature cache was made from and how far it is.
+func cacheLines(s feature.Status) (lines []string) {
+	add := func(format string, args ...any) { lines = append(lines, "  "+fmt.Sprintf(format, args...)) }
+	m := s.Manifest
+	add("feature cache: %s (%s, width %d) and %s (%s, width %d)", m.Vision.Name, m.Vision.Family, m.Vision.Width, m.Text.Name, m.Text.Family, m.Text.Width)
+	add("  input %d, stride %d, %d patches, %d views of each photo, list %.12s", m.Preprocessing.Size, m.Preprocessing.Stride, m.Patches, m.Preprocessing.Views.Count(), m.DataHash)
+	images, finished := 0, 0
+	for i, p := range s.Parts {
+		switch {
+		case p.Complete:
+			images += p.Images
+			finished++
+		case p.Dir != "":
+			add("  not finished: part %d in %s, %d shards so far: run the same command again", i+1, p.Dir, p.Shards)
+		}
+	}
+	for _, lost := range s.Lost() {
+		add("  missing: %s", lost)
+	}
+	add("  %d images in %d finished parts of %d", images, finished, len(s.Parts))
 	return lines
 }
 

@@ -319,20 +319,26 @@ func ProbeVision(v *encoder.Vision, layer int) ([]float32, error) {
 	return mean, nil
 }
 
-// probeWord is a word that any encoder and any table of names knows.
+// probeWord is a word that any encoder and most tables of names know.
 const probeWord = "dog"
 
-// ProbeText returns what a text encoder makes of a fixed text.
-func ProbeText(t encoder.Text) ([]float32, error) {
-	return t.Embed(context.Background(), []string{probeWord})
+// ProbeText returns what a text encoder makes of a fixed word: "dog", or the first name of a names table that lacks it.
+func ProbeText(t encoder.Text) (word string, probe []float32, err error) {
+	word = probeWord
+	if table, ok := t.(*encoder.Names); ok && len(table.Find(word)) == 0 {
+		word = table.Name(0)
+	}
+	probe, err = t.Embed(context.Background(), []string{word})
+	return word, probe, err
 }
 
 // probeText is ProbeText with what the head does to vectors of the encoder that its names table was made with.
 func (m *Model) probeText() ([]float32, error) {
+	word := cmp.Or(m.head.Description.Text.ProbeText, probeWord)
 	if _, table := m.text.(*encoder.Names); table || m.head.NamesMean == nil {
-		return ProbeText(m.text)
+		return m.text.Embed(context.Background(), []string{word})
 	}
-	vector, err := m.text.Embed(context.Background(), []string{caption.Fill(m.namesTemplate(), probeWord)})
+	vector, err := m.text.Embed(context.Background(), []string{caption.Fill(m.namesTemplate(), word)})
 	if err != nil {
 		return nil, err
 	}

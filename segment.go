@@ -158,11 +158,8 @@ func unknownLabels(v *Vocabulary, unknowns []*encoder.UnknownNameError) error {
 		}
 		list = append(list, text)
 	}
-	err := fmt.Errorf("the names table has none of %d of the %d labels: %s", len(unknowns), len(v.Labels), strings.Join(list, ", "))
-	if source := unknowns[0].Encoder; source != "" {
-		err = fmt.Errorf("%w; for any words get the text encoder: pacl pull %s", err, source)
-	}
-	return err
+	return fmt.Errorf("the names table has none of %d of the %d labels: %s%s",
+		len(unknowns), len(v.Labels), strings.Join(list, ", "), unknowns[0].Advice())
 }
 
 // addVector appends the shared-space vector of a sentence vector, NaN for nil.

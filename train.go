@@ -108,11 +108,10 @@ func textRecord(t encoder.Text, reference string) (feature.EncoderRecord, error)
 	if table, ok := t.(*encoder.Names); ok {
 		r.Mean = table.Mean()
 	}
-	probe, err := ProbeText(t)
-	if unknown := (*encoder.UnknownNameError)(nil); errors.As(err, &unknown) {
-		return r, nil // a table without the probe's word is told by its hash alone
+	word, probe, err := ProbeText(t)
+	if r.Probe = probe; word != probeWord {
+		r.ProbeText = word
 	}
-	r.Probe = probe
 	return r, err
 }
 
@@ -184,7 +183,7 @@ func Train(ctx context.Context, o TrainOptions) (*Training, error) {
 func describe(cache *feature.Cache, recipe align.Recipe, result *align.TrainResult, o TrainOptions) align.Description {
 	m := cache.Manifest()
 	reference := func(r feature.EncoderRecord) align.EncoderReference {
-		return align.EncoderReference{Family: r.Family, Name: r.Name, Hash: r.Hash, Width: r.Width, HubIDs: r.HubIDs, Template: r.Template, Probe: r.Probe}
+		return align.EncoderReference{Family: r.Family, Name: r.Name, Hash: r.Hash, Width: r.Width, HubIDs: r.HubIDs, Template: r.Template, Probe: r.Probe, ProbeText: r.ProbeText}
 	}
 	d := align.Description{
 		Vision: reference(m.Vision), Text: reference(m.Text),

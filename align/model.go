@@ -33,8 +33,10 @@ type EncoderReference struct {
 	Width    int      `json:"width"`
 	HubIDs   []string `json:"hub_ids,omitempty"`
 	Template string   `json:"template,omitempty"` // of a names table: what its names were put into
-	// Probe is what the encoder makes of a fixed picture or text; it tells another copy from another encoder.
-	Probe []float32 `json:"probe,omitempty"`
+	// Probe is what the encoder makes of a fixed picture or text; it tells another copy from another encoder. ProbeText is
+	// that text where it is not the usual one, because a names table lacks it.
+	Probe     []float32 `json:"probe,omitempty"`
+	ProbeText string    `json:"probe_text,omitempty"`
 }
 
 // Data says what a head was trained on.

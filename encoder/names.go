@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/pacl/pacl/hub"
 	"github.com/pacl/pacl/internal/kernel"
 	"github.com/pacl/pacl/tokenizer"
 )
@@ -25,7 +26,7 @@ type Names struct {
 type UnknownNameError struct {
 	Text        string
 	Suggestions []string // the nearest spellings
-	Encoder     string   // the hub id of the encoder that the table was made with
+	Encoder     string   // the hub id, or the name, of the encoder that the table was made with
 }
 
 func (e *UnknownNameError) Error() string {
@@ -37,10 +38,18 @@ func (e *UnknownNameError) Error() string {
 	if len(e.Suggestions) > 0 {
 		message += fmt.Sprintf(" (near: %s)", strings.Join(e.Suggestions, ", "))
 	}
-	if e.Encoder != "" {
-		message += fmt.Sprintf("; for any words get the text encoder: pacl pull %s", e.Encoder)
+	return message + e.Advice()
+}
+
+// Advice ends a message with the encoder that knows any word, empty where the table names none.
+func (e *UnknownNameError) Advice() string {
+	switch {
+	case hub.IsID(e.Encoder):
+		return fmt.Sprintf("; for any words get the text encoder: pacl pull %s", e.Encoder)
+	case e.Encoder != "":
+		return fmt.Sprintf("; for any words use the text encoder that made the table, %s", e.Encoder)
 	}
-	return message
+	return ""
 }
 
 // namesConfig is the config.json of a names table.

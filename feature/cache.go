@@ -61,35 +61,22 @@ func Open(dirs ...string) (*Cache, error) {
 }
 
 func (c *Cache) open() error {
-	var held []string // directory of each part
-	for _, dir := range c.dirs {
-		m, err := readManifest(dir)
-		if err != nil {
-			return err
-		}
-		if held == nil {
-			c.manifest = m
-			held = make([]string, m.Part.Count)
-		}
-		if d := m.difference(c.manifest); d != "" {
-			return fmt.Errorf("feature cache: %s cannot be used together with %s: %s", dir, c.dirs[0], d)
-		}
-		if other := held[m.Part.Index]; other != "" {
-			return fmt.Errorf("feature cache: %s and %s are both part %d of %d", other, dir, m.Part.Index+1, m.Part.Count)
-		}
-		if !m.Complete {
-			return fmt.Errorf("feature cache: %s is not finished: run the same command again to finish it", dir)
-		}
-		held[m.Part.Index] = dir
+	status, err := inspect(c.dirs)
+	if err != nil {
+		return err
 	}
-	var lost []string
-	for i, dir := range held {
-		if dir == "" {
-			lost = append(lost, fmt.Sprint(i+1))
+	c.manifest = status.Manifest
+	for _, p := range status.Parts {
+		if p.Dir != "" && !p.Complete {
+			return fmt.Errorf("feature cache: %s is not finished: run the same command again to finish it", p.Dir)
 		}
 	}
-	if len(lost) > 0 {
-		return fmt.Errorf("feature cache: of %d parts these are missing: %s", len(held), strings.Join(lost, ", "))
+	if lost := status.Lost(); len(lost) > 0 {
+		return fmt.Errorf("feature cache: of %d parts these are missing: %s", len(status.Parts), strings.Join(lost, ", "))
+	}
+	held := make([]string, len(status.Parts))
+	for i, p := range status.Parts {
+		held[i] = p.Dir
 	}
 	for _, dir := range held {
 		if err := c.openPart(dir); err != nil {

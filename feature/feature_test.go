@@ -389,7 +389,7 @@ func TestPartsAreUsedTogether(t *testing.T) {
 			}
 		}
 	}
-	refuse("a lost part", parts[:1], "missing: 2, 3")
+	refuse("a lost part", parts[:1], "missing: part-002-of-003 (pacl features --shard 1/3), part-003-of-003 (pacl features --shard 2/3)")
 	refuse("a part twice", append(parts, parts[1]), "both part 2 of 3")
 	other := t.TempDir()
 	o := options(other, newList(t, 40))

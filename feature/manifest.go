@@ -39,12 +39,14 @@ type EncoderRecord struct {
 	HubIDs   []string  `json:"hub_ids,omitempty"`
 	Template string    `json:"template,omitempty"`
 	Probe    []float32 `json:"probe,omitempty"`
-	Mean     []float32 `json:"mean,omitempty"`
+	// ProbeText is the text where it is not the usual one.
+	ProbeText string    `json:"probe_text,omitempty"`
+	Mean      []float32 `json:"mean,omitempty"`
 }
 
 // identity is what the hash does not already say: nothing, so what only describes the encoder is left out.
 func (r EncoderRecord) identity() EncoderRecord {
-	r.HubIDs, r.Template, r.Probe, r.Mean = nil, "", nil, nil
+	r.HubIDs, r.Template, r.Probe, r.ProbeText, r.Mean = nil, "", nil, "", nil
 	return r
 }
 
@@ -243,6 +245,17 @@ func partDirs(dir string) ([]string, error) {
 		return nil, fmt.Errorf("feature cache: %s holds no %s", dir, manifestName)
 	}
 	return dirs, nil
+}
+
+// IsCache says whether a directory holds a feature cache or parts of one, finished or not.
+func IsCache(dir string) bool {
+	parts, err := partDirs(dir)
+	return err == nil && exists(filepath.Join(parts[0], manifestName))
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // partDir returns where a part of a cache in dir is kept.

@@ -4,20 +4,22 @@ import "github.com/alecthomas/kong"
 
 // commands are all commands, in the order of the help text.
 type commands struct {
-	Segment  segmentCommand  `cmd:"" help:"Segment photos by words."`
-	Features featuresCommand `cmd:"" help:"Run the frozen encoders over captioned images once."`
-	Train    trainCommand    `cmd:"" help:"Train a head on captioned images."`
-	Eval     evalCommand     `cmd:"" help:"Measure a model as the paper does."`
-	Compare  compareCommand  `cmd:"" help:"Compare two measurements image by image."`
-	Report   reportCommand   `cmd:"" help:"Run a matrix of models, methods and data sets, and write a page about it."`
-	Dataset  datasetCommand  `cmd:"" help:"List, check and describe data sets for measuring."`
-	Serve    serveCommand    `cmd:"" help:"Serve models over HTTP, with a page for people."`
-	Export   exportCommand   `cmd:"" help:"Write a model in other formats."`
-	Demo     demoCommand     `cmd:"" help:"Show all of it on generated scenes: no model, photo or network is needed."`
-	Pretrain pretrainCommand `cmd:"" help:"Train a pair of encoders from nothing, or a text encoder for a given vision encoder."`
-	Scenes   scenesCommand   `cmd:"" help:"Write generated scenes with captions and masks."`
-	Bench    benchCommand    `cmd:"" help:"Time the engine on this machine, beside the processor's limit."`
-	Info     infoCommand     `cmd:"" help:"Say what a directory is and what it is good for."`
+	Segment    segmentCommand    `cmd:"" help:"Segment photos by words."`
+	Features   featuresCommand   `cmd:"" help:"Run the frozen encoders over captioned images once."`
+	Train      trainCommand      `cmd:"" help:"Train a head on captioned images."`
+	Eval       evalCommand       `cmd:"" help:"Measure a model as the paper does."`
+	Compare    compareCommand    `cmd:"" help:"Compare two measurements image by image."`
+	Report     reportCommand     `cmd:"" help:"Run a matrix of models, methods and data sets, and write a page about it."`
+	Dataset    datasetCommand    `cmd:"" help:"List, check and describe data sets for measuring."`
+	Serve      serveCommand      `cmd:"" help:"Serve models over HTTP, with a page for people."`
+	Export     exportCommand     `cmd:"" help:"Write a model in other formats."`
+	Demo       demoCommand       `cmd:"" help:"Show all of it on generated scenes: no model, photo or network is needed."`
+	Pretrain   pretrainCommand   `cmd:"" help:"Train a pair of encoders from nothing, or a text encoder for a given vision encoder."`
+	Scenes     scenesCommand     `cmd:"" help:"Write generated scenes with captions and masks."`
+	Bench      benchCommand      `cmd:"" help:"Time the engine on this machine, beside the processor's limit."`
+	Pull       pullCommand       `cmd:"" help:"Download models from the Hugging Face hub."`
+	Vocabulary vocabularyCommand `cmd:"" help:"Make a table of names with a text encoder."`
+	Info       infoCommand       `cmd:"" help:"Say what a directory is and what it is good for."`
 
 	Quiet   bool             `short:"q" help:"Print results and errors only."`
 	Version kong.VersionFlag `help:"Print the version."`

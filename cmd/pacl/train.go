@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"strings"
+	"os"
 	"time"
 
 	"github.com/pacl/pacl"
@@ -101,7 +101,7 @@ func printReport(s *session, r feature.Report) {
 type featuresCommand struct {
 	extractFlags
 	Out   string `required:"" placeholder:"DIR" help:"Directory of the cache."`
-	Shard string `placeholder:"I/N" help:"Do part I of N, counted from 0. Default: Slurm's or Kubernetes' own numbers where they are set."`
+	Shard string `placeholder:"I/N" help:"Do part I of N, counted from 0. /N: the number that a Slurm array or a Kubernetes Indexed Job gives; default: all, or an array's own numbers."`
 }
 
 func (c *featuresCommand) Run(s *session) error {
@@ -109,27 +109,20 @@ func (c *featuresCommand) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	if o.Shard, o.Shards, err = parseShard(c.Shard); err != nil {
+	part, err := parseShard(c.Shard, os.Getenv)
+	if err != nil {
 		return err
 	}
+	if part.source != "" {
+		s.logf("part %d of %d, counted from 0, as %s says", part.index, part.count, part.source)
+	}
+	o.Shard, o.Shards = part.index, part.count
 	report, err := pacl.Features(s, o)
 	if err != nil {
 		return err
 	}
 	printReport(s, report)
 	return nil
-}
-
-// parseShard reads "i/n".
-func parseShard(text string) (index, count int, err error) {
-	if text == "" {
-		return 0, 1, nil
-	}
-	if n, err := fmt.Sscanf(text, "%d/%d", &index, &count); n != 2 || err != nil || index < 0 || index >= count ||
-		fmt.Sprintf("%d/%d", index, count) != strings.TrimSpace(text) {
-		return 0, 0, fmt.Errorf("shard %q, expected I/N with I from 0 to N-1", text)
-	}
-	return index, count, nil
 }
 
 type trainCommand struct {
