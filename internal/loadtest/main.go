@@ -1,6 +1,7 @@
 // Command loadtest puts the service under load on this machine's loopback address and prints what docs/service.md tells:
-// requests a second and their times, memory at the beginning and the end, and the throughput of the library on the same
-// photos in batches without HTTP, both in one process so that the two can be compared.
+// requests a second and their times, resident memory, and the throughput without HTTP on the same photos: of the library in
+// batches, and of what pacl segment does. All are measured in one process and take turns, as other work on a machine comes
+// and goes; the processor's time for a photo depends on it least.
 //
 //	PACL_MODELS=../shared/models go run ./internal/loadtest --for 3m
 package main
@@ -19,6 +20,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -39,7 +41,7 @@ func main() {
 	labels := flag.String("labels", "person, dog, cat, car, bird, boat, horse, chair, bottle, bicycle", "labels of each request")
 	clients := flag.Int("clients", 32, "clients")
 	photos := flag.Int("photos", 64, "different photos of 500x375 pixels")
-	duration := flag.Duration("for", 10*time.Second, "how long, 5 minutes at most")
+	duration := flag.Duration("for", 12*time.Second, "how long the clients ask, 5 minutes at most")
 	flag.Parse()
 	if err := run(*model, *vision, *text, *labels, *clients, *photos, min(*duration, 5*time.Minute)); err != nil {
 		fmt.Fprintln(os.Stderr, "loadtest:", err)
@@ -52,16 +54,54 @@ type figures struct {
 	Clients    int            `json:"clients"`
 	Seconds    float64        `json:"seconds"`
 	Statuses   map[string]int `json:"statuses"`
-	PerSecond  float64        `json:"photos_per_second"`
-	Batch      float64        `json:"library_photos_per_second"`
-	Ratio      float64        `json:"ratio"`
 	P50        float64        `json:"p50_ms"`
 	P95        float64        `json:"p95_ms"`
 	P99        float64        `json:"p99_ms"`
+	Service    throughput     `json:"service"`
+	Library    throughput     `json:"library_in_batches"`
+	Segment    throughput     `json:"pacl_segment"`
+	Ratio      ratios         `json:"service_to_library"`
+	RatioFiles ratios         `json:"service_to_pacl_segment"`
 	AnotherMS  float64        `json:"another_word_cpu_ms"`
 	MemoryMB   []float64      `json:"resident_mb"`
 	Goroutines [2]int         `json:"goroutines_before_after"`
 }
+
+// throughput is of one way of segmenting photos.
+type throughput struct {
+	PerSecond   float64 `json:"photos_per_second"`
+	ProcessorMS float64 `json:"cpu_ms_per_photo"` // of the whole process; for the service its clients included
+
+	photos          int
+	wall, processor time.Duration
+}
+
+// during adds what a piece of work did to the throughput.
+func (t *throughput) during(work func() (photos int, err error)) error {
+	started, began := time.Now(), usage.Processor()
+	photos, err := work()
+	t.photos += photos
+	t.wall += time.Since(started)
+	t.processor += usage.Processor() - began
+	if t.photos > 0 {
+		t.PerSecond = float64(t.photos) / t.wall.Seconds()
+		t.ProcessorMS = float64(t.processor.Microseconds()) / 1000 / float64(t.photos)
+	}
+	return err
+}
+
+// ratios compare the service with another way: above 1 the service is faster.
+type ratios struct {
+	Wall      float64 `json:"wall"`
+	Processor float64 `json:"cpu"`
+}
+
+func compare(service, other throughput) ratios {
+	return ratios{Wall: service.PerSecond / other.PerSecond, Processor: other.ProcessorMS / service.ProcessorMS}
+}
+
+// rounds is how often the three ways take turns.
+const rounds = 6
 
 func run(name, vision, text, labelList string, clients, photoCount int, duration time.Duration) error {
 	ctx := context.Background()
@@ -73,14 +113,22 @@ func run(name, vision, text, labelList string, clients, photoCount int, duration
 	if err != nil {
 		return err
 	}
+	vocabulary, err := model.Vocabulary(ctx, labels, pacl.VocabularyOptions{})
+	if err != nil {
+		return err
+	}
 	files := make([][]byte, photoCount)
 	for i := range files {
 		if files[i], err = photo(uint64(i)); err != nil {
 			return err
 		}
 	}
-	batch := func() (float64, error) { return library(ctx, model, labels, files, min(duration/6, 15*time.Second)) }
-	before, err := batch()
+	folder, err := os.MkdirTemp("", "pacl-loadtest-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	paths, err := write(folder, files)
 	if err != nil {
 		return err
 	}
@@ -100,11 +148,33 @@ func run(name, vision, text, labelList string, clients, photoCount int, duration
 	go func() { done <- service.Serve(serving, listener) }()
 	address := "http://" + listener.Addr().String()
 
-	result := figures{Clients: clients, Statuses: make(map[string]int)}
-	times, err := load(address, labelList, files, clients, duration, &result)
-	if err != nil {
-		return err
+	result := figures{Clients: clients, Statuses: make(map[string]int), MemoryMB: []float64{megabytes()}}
+	var times []time.Duration
+	others := min(duration/rounds/4, 5*time.Second)
+	for round := range rounds + 1 {
+		err := result.Library.during(func() (int, error) { return library(ctx, model, vocabulary, files, others) })
+		if err != nil {
+			return err
+		}
+		err = result.Segment.during(func() (int, error) { return segmentFiles(ctx, model, vocabulary, folder, paths, others) })
+		if err != nil {
+			return err
+		}
+		if round == rounds {
+			break // the others were measured before and after every turn of the service
+		}
+		err = result.Service.during(func() (int, error) {
+			answered, err := load(address, labelList, files, clients, duration/rounds, &result)
+			times = append(times, answered...)
+			return len(answered), err
+		})
+		if err != nil {
+			return err
+		}
+		result.MemoryMB = append(result.MemoryMB, megabytes())
 	}
+	result.Seconds = result.Service.wall.Seconds()
+	result.Ratio, result.RatioFiles = compare(result.Service, result.Library), compare(result.Service, result.Segment)
 	if result.AnotherMS, err = anotherWord(address, labelList, files[0]); err != nil {
 		return err
 	}
@@ -113,13 +183,6 @@ func run(name, vision, text, labelList string, clients, photoCount int, duration
 		return err
 	}
 	service.Close()
-	after, err := batch()
-	if err != nil {
-		return err
-	}
-	// The machine's speed drifts: the mean of a measurement before and one after.
-	result.Batch = (before + after) / 2
-	result.Ratio = result.PerSecond / result.Batch
 	slices.Sort(times)
 	at := func(share float64) float64 {
 		return float64(times[min(len(times)-1, int(share*float64(len(times))))].Microseconds()) / 1000
@@ -133,6 +196,37 @@ func run(name, vision, text, labelList string, clients, photoCount int, duration
 	encoder := json.NewEncoder(os.Stdout)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(result)
+}
+
+// megabytes are those of memory that are resident now.
+func megabytes() float64 { return float64(usage.Resident()) / (1 << 20) }
+
+// write puts the photos into a folder, for pacl segment.
+func write(folder string, files [][]byte) ([]pacl.Photo, error) {
+	paths := make([]pacl.Photo, len(files))
+	for i, file := range files {
+		stem := fmt.Sprintf("photo%03d", i)
+		paths[i] = pacl.Photo{Path: filepath.Join(folder, stem+".jpg"), Stem: stem}
+		if err := os.WriteFile(paths[i].Path, file, 0o666); err != nil {
+			return nil, err
+		}
+	}
+	return paths, nil
+}
+
+// segmentFiles does what pacl segment does, sixteen photos at a time.
+func segmentFiles(ctx context.Context, model *pacl.Model, v *pacl.Vocabulary, folder string, photos []pacl.Photo, duration time.Duration) (int, error) {
+	started := time.Now()
+	done := 0
+	for time.Since(started) < duration {
+		first := done % len(photos)
+		some := photos[first:min(first+16, len(photos))]
+		if err := model.SegmentFiles(ctx, some, v, pacl.FileOptions{Out: filepath.Join(folder, "out"), Overwrite: true}); err != nil {
+			return done, err
+		}
+		done += len(some)
+	}
+	return done, nil
 }
 
 // photo is an invented scene as a JPEG of 500x375 pixels.
@@ -157,12 +251,8 @@ var grays = func() color.Palette {
 	return palette
 }()
 
-// library segments the photos in batches as a program does, decoding and writing masks included, and returns photos a second.
-func library(ctx context.Context, model *pacl.Model, labels []pacl.Label, files [][]byte, duration time.Duration) (float64, error) {
-	vocabulary, err := model.Vocabulary(ctx, labels, pacl.VocabularyOptions{})
-	if err != nil {
-		return 0, err
-	}
+// library segments the photos in batches as a program does, decoding and writing masks included.
+func library(ctx context.Context, model *pacl.Model, vocabulary *pacl.Vocabulary, files [][]byte, duration time.Duration) (int, error) {
 	const size = 8
 	started := time.Now()
 	done := 0
@@ -176,7 +266,7 @@ func library(ctx context.Context, model *pacl.Model, labels []pacl.Label, files 
 		all.Wait()
 		encoded, err := model.EncodeBatch(ctx, photos, pacl.ImageOptions{})
 		if err != nil {
-			return 0, err
+			return done, err
 		}
 		for i := range encoded {
 			all.Go(func() {
@@ -192,15 +282,16 @@ func library(ctx context.Context, model *pacl.Model, labels []pacl.Label, files 
 		all.Wait()
 		for _, err := range errs {
 			if err != nil {
-				return 0, err
+				return done, err
 			}
 		}
 		done += size
 	}
-	return float64(done) / time.Since(started).Seconds(), nil
+	return done, nil
 }
 
-// load lets the clients ask for masks until the time is over, each waiting for its answer before it asks again.
+// load lets the clients ask for masks until the time is over, each waiting for its answer before it asks again, and returns
+// how long the good answers took.
 func load(address, labels string, files [][]byte, clients int, duration time.Duration, result *figures) ([]time.Duration, error) {
 	transport := &http.Transport{MaxIdleConnsPerHost: clients}
 	defer transport.CloseIdleConnections()
@@ -209,16 +300,7 @@ func load(address, labels string, files [][]byte, clients int, duration time.Dur
 	var mu sync.Mutex
 	var times []time.Duration
 	var all sync.WaitGroup
-	started := time.Now()
-	end := started.Add(duration)
-	samples := make(chan struct{})
-	go func() {
-		defer close(samples)
-		for i := range 7 {
-			time.Sleep(time.Until(started.Add(duration * time.Duration(i) / 6)))
-			result.MemoryMB = append(result.MemoryMB, float64(usage.Resident())/(1<<20))
-		}
-	}()
+	end := time.Now().Add(duration)
 	var firstErr error
 	for c := range clients {
 		all.Go(func() {
@@ -236,7 +318,7 @@ func load(address, labels string, files [][]byte, clients int, duration time.Dur
 					firstErr = err
 				}
 				result.Statuses[status]++
-				if status == "200" {
+				if status == "200" && err == nil {
 					times = append(times, time.Since(asked))
 				}
 				mu.Unlock()
@@ -244,9 +326,6 @@ func load(address, labels string, files [][]byte, clients int, duration time.Dur
 		})
 	}
 	all.Wait()
-	result.Seconds = time.Since(started).Seconds()
-	result.PerSecond = float64(len(times)) / result.Seconds
-	<-samples
 	if len(times) == 0 {
 		return nil, fmt.Errorf("no request succeeded: %v, %v", result.Statuses, firstErr)
 	}
