@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -170,26 +171,30 @@ func compare(t *testing.T, what string, got, want []float32) {
 func TestVisionInONNXRuntime(t *testing.T) {
 	folder := runtime(t)
 	for _, c := range []struct {
-		model   []string
+		model   string
 		readout encoder.Readout
 		stride  int
 		layer   int
 	}{
-		{[]string{"golden", "models", "tiny-clip-hf"}, encoder.Plain, 0, 0},
-		{[]string{"golden", "models", "tiny-clip-hf"}, encoder.MaskCLIP, 0, 0},
-		{[]string{"golden", "models", "tiny-clip-hf"}, encoder.SCLIP, 0, 0},
-		{[]string{"golden", "models", "tiny-clip-hf"}, encoder.ClearCLIP, 0, 0},
-		{[]string{"golden", "models", "tiny-clip-hf"}, encoder.NACLIP, 0, 0},
-		{[]string{"golden", "models", "tiny-clip-openclip"}, encoder.NoReadout, 0, 0},
-		{[]string{"golden", "models", "tiny-dinov2"}, encoder.NoReadout, 0, 0},
-		{[]string{"golden", "models", "tiny-dinov2-reg"}, encoder.NoReadout, 0, 1},
-		{[]string{"golden", "models", "tiny-dinov3"}, encoder.NoReadout, 0, 0},
-		{[]string{"models", "vit-tiny-16"}, encoder.NoReadout, 0, 0},
-		{[]string{"models", "vit-tiny-16"}, encoder.NoReadout, 8, 0},
+		{"tiny-clip-hf", encoder.Plain, 0, 0},
+		{"tiny-clip-hf", encoder.MaskCLIP, 0, 0},
+		{"tiny-clip-hf", encoder.SCLIP, 0, 0},
+		{"tiny-clip-hf", encoder.ClearCLIP, 0, 0},
+		{"tiny-clip-hf", encoder.NACLIP, 0, 0},
+		{"tiny-clip-openclip", encoder.NoReadout, 0, 0},
+		{"tiny-dinov2", encoder.NoReadout, 0, 0},
+		{"tiny-dinov2-reg", encoder.NoReadout, 0, 1},
+		{"tiny-dinov3", encoder.NoReadout, 0, 0},
+		{"vit-tiny-16", encoder.NoReadout, 0, 0},
+		{"vit-tiny-16", encoder.NoReadout, 8, 0},
 	} {
-		name := fmt.Sprintf("%s %s stride %d layer %d", c.model[len(c.model)-1], c.readout, c.stride, c.layer)
+		name := fmt.Sprintf("%s %s stride %d layer %d", c.model, c.readout, c.stride, c.layer)
 		t.Run(name, func(t *testing.T) {
-			vision, err := encoder.OpenVision(testdata.Shared(t, c.model...), encoder.Options{Precision: kernel.Float32})
+			dir := testdata.Golden(t, "models", c.model)
+			if strings.HasPrefix(c.model, "vit") {
+				dir = testdata.Shared(t, "models", c.model)
+			}
+			vision, err := encoder.OpenVision(dir, encoder.Options{Precision: kernel.Float32})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -288,43 +293,51 @@ func TestTextInONNXRuntime(t *testing.T) {
 					t.Fatal(err)
 				}
 				texts := []string{"a cat", "a photo of the large dog on green grass", "sky"}
-				rows := sequences(t, text, raw, texts)
-				longest := 0
-				for _, row := range rows {
-					longest = max(longest, len(row))
-				}
-				longest += 2
-				var ids, mask []int64
-				for _, row := range rows {
-					for i := range longest {
-						if i < len(row) {
-							ids, mask = append(ids, int64(row[i])), append(mask, 1)
-						} else {
-							ids, mask = append(ids, 0), append(mask, 0)
+				all := sequences(t, text, raw, texts)
+				// Batches of different sizes and lengths through the same file.
+				batches := [][][]int32{all, all[2:]}
+				var sets [][]input
+				for n, rows := range batches {
+					longest := 0
+					for _, row := range rows {
+						longest = max(longest, len(row))
+					}
+					longest += 2 * (1 - n)
+					var ids, mask []int64
+					for _, row := range rows {
+						for i := range longest {
+							if i < len(row) {
+								ids, mask = append(ids, int64(row[i])), append(mask, 1)
+							} else {
+								ids, mask = append(ids, 0), append(mask, 0)
+							}
 						}
 					}
-				}
-				inputs := []input{{Name: "ids", Dims: []int{len(rows), longest}, Ints: true, data: ids}}
-				if raw.Mean {
-					inputs = append(inputs, input{Name: "mask", Dims: []int{len(rows), longest}, Ints: true, data: mask})
-				}
-				got := run(t, folder, model.Bytes(), inputs)[0]["vectors"]
-				vectors, err := text.(embedder).EmbedIDs(context.Background(), rows)
-				if err != nil {
-					t.Fatal(err)
-				}
-				want := kernel.FromFloat32(vectors, len(rows), width)
-				kernel.NormalizeRows(want, want, 1e-12)
-				if headed {
-					for i := range want.Rows {
-						kernel.Axpy(want.Row(i), -1, o.Centre)
+					inputs := []input{{Name: "ids", Dims: []int{len(rows), longest}, Ints: true, data: ids}}
+					if raw.Mean {
+						inputs = append(inputs, input{Name: "mask", Dims: []int{len(rows), longest}, Ints: true, data: mask})
 					}
-					kernel.NormalizeRows(want, want, 1e-12)
-					if want, err = o.Head.Texts(want.F); err != nil {
+					sets = append(sets, inputs)
+				}
+				results := run(t, folder, model.Bytes(), sets...)
+				for n, rows := range batches {
+					vectors, err := text.(embedder).EmbedIDs(context.Background(), rows)
+					if err != nil {
 						t.Fatal(err)
 					}
+					want := kernel.FromFloat32(vectors, len(rows), width)
+					kernel.NormalizeRows(want, want, 1e-12)
+					if headed {
+						for i := range want.Rows {
+							kernel.Axpy(want.Row(i), -1, o.Centre)
+						}
+						kernel.NormalizeRows(want, want, 1e-12)
+						if want, err = o.Head.Texts(want.F); err != nil {
+							t.Fatal(err)
+						}
+					}
+					compare(t, "vectors", results[n]["vectors"].data, want.F)
 				}
-				compare(t, "vectors", got.data, want.F)
 			})
 		}
 	}
