@@ -83,6 +83,10 @@ func Open(_ context.Context, o Options) (*Model, error) {
 			return nil, err
 		}
 		o.Vision, o.Text = cmp.Or(o.Vision, clip), cmp.Or(o.Text, clip)
+		// It is known by its name, not by that of the folder in the cache.
+		err := m.openHead(os.DirFS(o.Model), o.Model, o)
+		m.name = builtin.Name
+		return m, err
 	}
 	switch {
 	case o.Model != "":
