@@ -300,11 +300,11 @@ func TestScoresInBrowser(t *testing.T) {
 	ctx := chromium(t, "en-US")
 	f := launch(t, nil)
 	on(t, ctx, emulation.SetDeviceMetricsOverride(1000, 800, 1, false), chromedp.Navigate(f.URL+"/#w=red,green,blue,yellow,white&b=40"), until(isReady))
-	list, err := examples()
+	picture, err := examples()[0].png()
 	if err != nil {
 		t.Fatal(err)
 	}
-	on(t, ctx, give(t, list[0].png), until(settled))
+	on(t, ctx, give(t, picture), until(settled))
 	var differ float64
 	on(t, ctx, chromedp.Evaluate(`(async () => {
 		const s = page.sides[0];

@@ -276,13 +276,13 @@ func TestManyPixelsInFewBytes(t *testing.T) {
 // TestClientsThatDoNotRead ask for large answers and leave them lying: their bytes are accounted for, others are told that
 // the service is busy rather than given more memory, and the deadline for writing ends them.
 func TestClientsThatDoNotRead(t *testing.T) {
-	noise := image.NewNRGBA(image.Rect(0, 0, 1200, 1200))
+	noise := image.NewNRGBA(image.Rect(0, 0, 400, 400))
 	random := rand.New(rand.NewPCG(1, 2))
 	for i := range noise.Pix {
 		noise.Pix[i] = uint8(random.Uint32())
 	}
 	var photo bytes.Buffer
-	if err := png.Encode(&photo, noise); err != nil {
+	if err := (&png.Encoder{CompressionLevel: png.NoCompression}).Encode(&photo, noise); err != nil {
 		t.Fatal(err)
 	}
 	// ask reads the status of an answer and no more.
@@ -319,7 +319,7 @@ func TestClientsThatDoNotRead(t *testing.T) {
 		return decode[imageAnswer](t, r).ID
 	}
 	t.Run("no memory for more", func(t *testing.T) {
-		f := start(t, func(c *Config, _ *colourEngine) { c.BodyBytes = 16 << 20 })
+		f := start(t, func(c *Config, _ *colourEngine) { c.BodyBytes = 2 << 20 })
 		id := keep(f)
 		var conns []net.Conn
 		last := 0

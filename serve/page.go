@@ -95,25 +95,16 @@ type example struct {
 	// Captions in English and Korean describe the picture for those who do not see it.
 	English string `json:"en"`
 	Korean  string `json:"ko"`
-	png     []byte
+	// png draws the picture the first time.
+	png func() ([]byte, error)
 }
 
-var examples = sync.OnceValues(func() ([]example, error) {
+var examples = sync.OnceValue(func() []example {
 	list := make([]example, len(exampleSeeds))
 	for i, seed := range exampleSeeds {
 		s := scene.New(scene.Options{MinObjects: 4, MaxObjects: 6, Aspect: float64(exampleWidth) / exampleHeight}, seed)
-		rendered := s.Render(exampleWidth, exampleHeight)
-		picture := image.NewNRGBA(image.Rect(0, 0, rendered.Width, rendered.Height))
-		for p := range rendered.Width * rendered.Height {
-			copy(picture.Pix[4*p:], rendered.RGB[3*p:3*p+3])
-			picture.Pix[4*p+3] = 255
-		}
-		var buffer bytes.Buffer
-		if err := png.Encode(&buffer, picture); err != nil {
-			return nil, fmt.Errorf("example: %w", err)
-		}
 		e := example{
-			Source: "/examples/" + strconv.Itoa(i) + ".png", png: buffer.Bytes(),
+			Source: "/examples/" + strconv.Itoa(i) + ".png", png: sync.OnceValues(func() ([]byte, error) { return drawExample(s) }),
 			English: s.Caption(scene.English, 0), Korean: s.Caption(scene.Korean, 0),
 		}
 		seen := make(map[int]bool)
@@ -126,16 +117,27 @@ var examples = sync.OnceValues(func() ([]example, error) {
 		}
 		list[i] = e
 	}
-	return list, nil
+	return list
 })
+
+func drawExample(s *scene.Scene) ([]byte, error) {
+	rendered := s.Render(exampleWidth, exampleHeight)
+	picture := image.NewNRGBA(image.Rect(0, 0, rendered.Width, rendered.Height))
+	for p := range rendered.Width * rendered.Height {
+		copy(picture.Pix[4*p:], rendered.RGB[3*p:3*p+3])
+		picture.Pix[4*p+3] = 255
+	}
+	var buffer bytes.Buffer
+	if err := png.Encode(&buffer, picture); err != nil {
+		return nil, fmt.Errorf("example: %w", err)
+	}
+	return buffer.Bytes(), nil
+}
 
 // listExamples leaves out words that the model does not know.
 func (s *Server) listExamples(w http.ResponseWriter, r *http.Request) {
-	list, err := examples()
-	var m *model
-	if err == nil {
-		m, err = s.model(r.URL.Query().Get("model"))
-	}
+	list := examples()
+	m, err := s.model(r.URL.Query().Get("model"))
 	if err != nil {
 		writeFailure(w, failureOf(r.Context(), err), requestID(r.Context()))
 		return
@@ -154,15 +156,16 @@ func (s *Server) listExamples(w http.ResponseWriter, r *http.Request) {
 }
 
 func serveExample(w http.ResponseWriter, r *http.Request) {
-	list, err := examples()
-	if err != nil {
-		writeFailure(w, failureOf(r.Context(), err), requestID(r.Context()))
-		return
-	}
+	list := examples()
 	number, err := strconv.Atoi(strings.TrimSuffix(r.PathValue("name"), ".png"))
 	if err != nil || number < 0 || number >= len(list) {
 		writeFailure(w, fail(http.StatusNotFound, "not_found", "no such example"), requestID(r.Context()))
 		return
 	}
-	static("image/png", list[number].png).ServeHTTP(w, r)
+	picture, err := list[number].png()
+	if err != nil {
+		writeFailure(w, failureOf(r.Context(), err), requestID(r.Context()))
+		return
+	}
+	static("image/png", picture).ServeHTTP(w, r)
 }
