@@ -42,6 +42,11 @@ func FuzzHandlers(f *testing.F) {
 		if held := server.bodies.used.Load(); held != 0 {
 			t.Errorf("%d bytes are still held", held)
 		}
+		if all := server.config.DecodedBytes; !server.decoded.TryAcquire(all) {
+			t.Error("a photo still counts as decoded")
+		} else {
+			server.decoded.Release(all)
+		}
 	})
 }
 
