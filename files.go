@@ -31,7 +31,7 @@ type FileOptions struct {
 	Opacity   float64 // of overlays; 0 = 0.55
 	Overwrite bool    // do photos again that are done
 	// Extra, where not nil, writes more files of a photo; paths begin with stem.
-	Extra func(stem string, photo *imaging.Image, s *Segmentation) error
+	Extra func(stem string, photo Photo, s *Segmentation) error
 	// ExtraKey names what Extra writes: a photo is done again when it changes.
 	ExtraKey string
 	// Done, where not nil, is called after each photo, from one goroutine at a time.
@@ -214,7 +214,7 @@ func (r *fileRun) segment(ctx context.Context, photo Photo, stem string) (*FileS
 		}
 	}
 	if o.Extra != nil {
-		if err := o.Extra(stem, im, result); err != nil {
+		if err := o.Extra(stem, photo, result); err != nil {
 			return nil, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -347,6 +348,56 @@ func TestCOCO(t *testing.T) {
 	}
 	if len(results) != 2 || results[1].Score != .25 || results[1].ImageID != 3 || results[1].CategoryID != 2 {
 		t.Errorf("results %+v", results)
+	}
+}
+
+// TestMerge writes two pictures into one set, and into two that are merged.
+func TestMerge(t *testing.T) {
+	labels := []string{"cat", "dog"}
+	masks := []*imaging.Mask{draw("0011", "0211", "0011"), draw("1122", "1122")}
+	whole := NewCOCO(labels)
+	var paths []string
+	for i, mask := range masks {
+		name := string(rune('a'+i)) + ".jpg"
+		one := NewCOCO(labels)
+		for _, set := range []*COCO{whole, one} {
+			if err := set.Add(name, mask, Shape(i), PolygonOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		text, err := json.Marshal(one)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, filepath.Join(t.TempDir(), name))
+		if err := os.WriteFile(paths[i], text, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	values := func(text []byte) (v any) {
+		t.Helper()
+		if err := json.Unmarshal(text, &v); err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		return v
+	}
+	var merged bytes.Buffer
+	if err := Merge(&merged, paths); err != nil {
+		t.Fatal(err)
+	}
+	want, err := json.Marshal(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(values(want), values(merged.Bytes())); diff != "" {
+		t.Error(diff)
+	}
+	other, _ := json.Marshal(NewCOCO([]string{"bird"}))
+	if err := os.WriteFile(paths[1], other, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := Merge(&merged, paths); err == nil {
+		t.Error("sets of different categories were merged")
 	}
 }
 

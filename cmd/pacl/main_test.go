@@ -98,6 +98,56 @@ func TestTheWholeLoop(t *testing.T) {
 }
 
 // A cache made in parts is used as a whole, and training from it ends with the same head.
+// TestFormatsName gives masks to annotation tools: their files must name the photo so that it is found.
+func TestFormatsName(t *testing.T) {
+	w := newWorld(t)
+	out := filepath.Join(w.root, "out")
+	photos := filepath.Join(w.root, "data", "images")
+	must(t, "segment", "--model", w.head, "--labels", "red, green", "--format", "labelme,coco,polygons,rle,png", "-o", out,
+		filepath.Join(photos, "003.png"), filepath.Join(photos, "001.png"), filepath.Join(photos, "002.png"))
+	read := func(name string, value any) {
+		t.Helper()
+		text, err := os.ReadFile(filepath.Join(out, name))
+		if err == nil {
+			err = json.Unmarshal(text, value)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var labelme struct{ ImagePath string }
+	read("003.labelme.json", &labelme)
+	if _, err := os.Stat(filepath.Join(out, filepath.FromSlash(labelme.ImagePath))); err != nil {
+		t.Errorf("the photo of the LabelMe file: %v", err)
+	}
+	type coco struct {
+		Images []struct {
+			ID       int
+			FileName string `json:"file_name"`
+		}
+		Annotations []struct {
+			ImageID int `json:"image_id"`
+		}
+	}
+	annotations := 0
+	for _, name := range []string{"001", "002", "003"} {
+		var one coco
+		read(name+".polygons.json", &one)
+		annotations += len(one.Annotations)
+		if len(one.Images) != 1 || one.Images[0].FileName != name+".png" {
+			t.Errorf("%s: %+v", name, one.Images)
+		}
+	}
+	for _, format := range []string{"coco", "polygons"} {
+		var all coco
+		read("annotations."+format+".json", &all)
+		if len(all.Images) != 3 || all.Images[2].FileName != "003.png" || len(all.Annotations) != annotations ||
+			all.Annotations[annotations-1].ImageID != 3 {
+			t.Errorf("%s of all photos: %+v", format, all)
+		}
+	}
+}
+
 func TestTrainingFromParts(t *testing.T) {
 	w := newWorld(t)
 	parts := filepath.Join(w.root, "parts")

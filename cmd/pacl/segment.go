@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,12 +57,16 @@ func (c *segmentCommand) Run(s *session) error {
 	}
 	show := s.progress()
 	started, done, skipped := time.Now(), 0, 0
+	var good []pacl.Photo
 	err = model.SegmentFiles(s, photos, vocabulary, pacl.FileOptions{
 		Out: c.Out, Image: c.imageFlags.options(), Segment: pacl.SegmentOptions{Background: c.Background, Refine: refinement},
 		Heatmaps: c.Heatmaps, Opacity: c.Opacity, Overwrite: c.Overwrite,
 		Extra: c.formatFlags.extra(), ExtraKey: c.formatFlags.key(),
 		Done: func(r pacl.FileResult) {
 			done++
+			if r.Err == nil {
+				good = append(good, r.Photo)
+			}
 			switch {
 			case r.Err != nil:
 				fmt.Fprintf(s.stderr, "pacl segment: %s\n", oneLine(r.Err))
@@ -77,8 +83,20 @@ func (c *segmentCommand) Run(s *session) error {
 			}
 		},
 	})
+	if s.Err() != nil {
+		return err
+	}
+	// Photos end in no certain order.
+	slices.SortFunc(good, func(a, b pacl.Photo) int { return cmp.Compare(a.Stem, b.Stem) })
+	merged, mergeErr := c.formatFlags.merge(c.Out, good)
+	if err == nil {
+		err = mergeErr
+	}
 	if err != nil {
 		return err
+	}
+	for _, path := range merged {
+		s.logf("all photos are in %s", path)
 	}
 	if skipped > 0 {
 		s.logf("%d of %d photos were done before (--overwrite does them again)", skipped, len(photos))
