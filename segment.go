@@ -213,6 +213,13 @@ func (m *Model) embedPrompts(ctx context.Context, v *Vocabulary, words []string,
 		return err
 	}
 	v.width = m.Info().Width
+	key := m.vocabularyKey(words, templates)
+	if key != "" {
+		if known, ok := storedVectors(key, len(words), v.width); ok {
+			v.vectors = known
+			return nil
+		}
+	}
 	v.vectors = make([]float32, len(words)*v.width)
 	const wordsAtOnce = 64
 	for first := 0; first < len(words); first += wordsAtOnce {
@@ -236,6 +243,9 @@ func (m *Model) embedPrompts(ctx context.Context, v *Vocabulary, words []string,
 	}
 	rows := kernel.FromFloat32(v.vectors, len(words), v.width)
 	kernel.NormalizeRows(rows, rows, 1e-12)
+	if key != "" {
+		storeVectors(key, v.vectors, v.width)
+	}
 	return nil
 }
 

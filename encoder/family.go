@@ -349,6 +349,9 @@ func (s *source) vision(o Options) (*Vision, error) {
 	if l.err != nil {
 		return nil, l.err
 	}
+	if err := l.pack(); err != nil {
+		return nil, err
+	}
 	v.info.Hash, v.info.Params = s.set.Hash(), s.params("text_model.", "transformer.", "token_embedding", "positional_embedding", "ln_final", "text_projection")
 	v.info.LogitScale, v.info.LogitBias = s.logitScale(), s.logitBias()
 	v.info.Gated = v.blocks.blocks[0].gated

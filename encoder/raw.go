@@ -155,6 +155,9 @@ func RawTextOf(t Text) (RawText, error) {
 	if e.pooling == lastToken {
 		return RawText{}, fmt.Errorf("the text encoder of the family %s is not written to other formats, expected CLIP's or BERT's", e.info.Family)
 	}
+	if err := e.prepare(); err != nil {
+		return RawText{}, err
+	}
 	blocks, err := e.blocks.raw()
 	if err != nil {
 		return RawText{}, err

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/pacl/pacl/hub"
 	"github.com/pacl/pacl/internal/kernel"
@@ -52,6 +53,31 @@ type textTransformer struct {
 	pad        int32                     // fills texts up to the longest length where the last token stands for them
 	// endID ends a text for pooling; negative: the largest id does.
 	endID int32
+	// ready packs the weights and reads the tokenizer when they are first needed: with its vocabulary cached, a model
+	// segments without them. nil: nothing was left for later.
+	ready        func() error
+	tokenizerDir string
+}
+
+func (e *textTransformer) prepare() error {
+	if e.ready == nil {
+		return nil
+	}
+	return e.ready()
+}
+
+// Fingerprint names what a text encoder makes of texts: its tensors, its tokenizer, and the precision and instruction set
+// of its products. It is "" where the encoder is no transformer, and so has nothing worth keeping.
+func Fingerprint(t Text) string {
+	e, ok := t.(*textTransformer)
+	if !ok {
+		return ""
+	}
+	files, err := tokenizer.Digest(e.tokenizerDir)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%s tokenizer %s, %v by %s", e.info.Hash, files, e.blocks.precision, kernel.Name())
 }
 
 // pooling says how the vector of a text is made of those of its tokens.
@@ -85,6 +111,9 @@ func poolingOf(family string) pooling {
 
 // Embed cuts each text at the longest that the encoder takes.
 func (e *textTransformer) Embed(ctx context.Context, texts []string) ([]float32, error) {
+	if err := e.prepare(); err != nil {
+		return nil, err
+	}
 	sequences := make([][]int32, len(texts))
 	for i, text := range texts {
 		sequences[i] = e.frame(e.encode(text))
@@ -109,6 +138,9 @@ func (e *textTransformer) frame(ids []int32) []int32 {
 // EmbedIDs returns the vectors [N, Width] of token sequences, start and end included. Of a causal encoder what follows
 // the end token counts for nothing and is not computed.
 func (e *textTransformer) EmbedIDs(ctx context.Context, sequences [][]int32) ([]float32, error) {
+	if err := e.prepare(); err != nil {
+		return nil, err
+	}
 	width := e.Width()
 	result := make([]float32, len(sequences)*width)
 	lengths := make([]int, len(sequences))
@@ -341,7 +373,21 @@ func (s *source) textTransformer(o Options, family string, c transformerConfig, 
 		Hidden: c.IntermediateSize, Positions: len(e.positions) / w, Vocabulary: e.tokens.Shape[0],
 		Params: s.params("vision_model.", "visual.", "visual_projection"), LogitScale: s.logitScale(), LogitBias: s.logitBias(),
 	}
-	return e, e.openTokenizer(s.tokenizerDir(o), o, family)
+	dir := s.tokenizerDir(o)
+	if e.tokenizerDir = dir; family == "clip" && tokenizer.HasCLIP(dir) {
+		e.ready = sync.OnceValue(func() error {
+			if err := l.pack(); err != nil {
+				return fmt.Errorf("text encoder %s: %w", s.dir, err)
+			}
+			if err := e.openTokenizer(dir, o, family); err != nil {
+				return fmt.Errorf("text encoder %s: %w", s.dir, err)
+			}
+			return nil
+		})
+		return e, nil
+	}
+	e.ready = sync.OnceValue(l.pack)
+	return e, e.openTokenizer(dir, o, family)
 }
 
 // tokenizerDir is where the tokenizer is looked for: where the user says, else beside the weights.
@@ -392,6 +438,7 @@ func (e *textTransformer) clipTokenizer(dir string, o Options) (*tokenizer.CLIP,
 		}
 		// Other models have files of the same names: only CLIP's vocabulary fits the table of tokens.
 		if t, err := tokenizer.LoadCLIP(snapshot); err == nil && t.Size() == e.info.Vocabulary {
+			e.tokenizerDir = snapshot
 			return t, nil
 		}
 	}

@@ -179,6 +179,7 @@ type loader struct {
 	set       *weights.Set
 	precision kernel.Precision
 	err       error // the first one
+	later     []layerToPack
 }
 
 func (l *loader) fail(err error) {
@@ -251,24 +252,10 @@ func (l *loader) linear(in int, parts ...part) linear {
 	if l.err != nil {
 		return linear{}
 	}
-	result.weight = kernel.NewWeight(out, in, l.precision)
-	const panel = 32
-	rows := kernel.NewMat(kernel.Float32, panel, in)
-	filled, start := 0, 0
-	for i, p := range parts {
-		for r := range p.rows {
-			from := (p.first + r) * in
-			if err := tensors[i].CopyRange(rows.Row(filled), from); err != nil {
-				l.fail(err)
-				return linear{}
-			}
-			filled++
-			if last := i == len(parts)-1 && r == p.rows-1; filled == panel || last {
-				result.weight.SetRows(start, rows.Slice(0, filled, 0, in))
-				start, filled = start+filled, 0
-			}
-		}
-	}
+	result.weight = new(kernel.Weight)
+	l.later = append(l.later, layerToPack{result.weight, out, in, fmt.Sprint(parts), func() error {
+		return packRows(result.weight, out, in, l.precision, parts, tensors)
+	}})
 	return result
 }
 
@@ -305,7 +292,12 @@ func (l *loader) transposed(name string, in, out int) linear {
 		l.fail(err)
 		return linear{}
 	}
-	return linear{weight: kernel.PackTransposed(kernel.FromFloat32(t.Float32(), in, out), l.precision)}
+	w := new(kernel.Weight)
+	l.later = append(l.later, layerToPack{w, out, in, name + " transposed", func() error {
+		w.Repack(kernel.FromFloat32(t.Float32(), in, out), true, l.precision)
+		return nil
+	}})
+	return linear{weight: w}
 }
 
 // transformer loads the blocks that a configuration and a scheme describe.

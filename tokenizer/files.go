@@ -1,6 +1,8 @@
 package tokenizer
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -103,4 +105,23 @@ func readTokenizerFile(dir string) (*tokenizerFile, error) {
 		return nil, err
 	}
 	return &file, nil
+}
+
+// Digest is a SHA-256 over the files of a directory that say how texts are cut: with another one texts may be cut
+// otherwise.
+func Digest(dir string) (string, error) {
+	digest := sha256.New()
+	for _, name := range []string{"tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "vocab.txt"} {
+		path := filepath.Join(dir, name)
+		if !exists(path) {
+			continue
+		}
+		data, err := readFile(path)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(digest, "%s %d\n", name, len(data))
+		digest.Write(data)
+	}
+	return hex.EncodeToString(digest.Sum(nil)), nil
 }

@@ -5,14 +5,20 @@ package weights
 import "os"
 
 // mapping is a file's content, read where the system has no mapping that Go code reaches simply.
-type mapping struct{ data []byte }
+type mapping struct {
+	data []byte
+	name string
+	info os.FileInfo // nil: nothing vouches for the content
+}
+
+func identity(os.FileInfo) string { return "" }
 
 func mapFile(path string) (*mapping, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	return &mapping{data}, nil
+	return &mapping{data: data, name: path}, nil
 }
 
 func (m *mapping) close() error {

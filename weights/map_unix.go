@@ -6,12 +6,26 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// mapping is a file's content, mapped where the system can.
-type mapping struct{ data []byte }
+// mapping is a file's content, mapped where the system can, and what the file was at that time.
+type mapping struct {
+	data []byte
+	name string
+	info os.FileInfo
+}
+
+// identity tells a file from another that took its name.
+func identity(info os.FileInfo) string {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return ""
+	}
+	return fmt.Sprint(s.Dev, s.Ino)
+}
 
 func mapFile(path string) (*mapping, error) {
 	file, err := os.Open(path)
@@ -27,7 +41,7 @@ func mapFile(path string) (*mapping, error) {
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
 	if info.Size() == 0 {
-		return &mapping{}, nil
+		return &mapping{name: path, info: info}, nil
 	}
 	if info.Size() > math.MaxInt {
 		return nil, fmt.Errorf("%s: %d bytes cannot be mapped on this system", path, info.Size())
@@ -36,7 +50,7 @@ func mapFile(path string) (*mapping, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map %s: %w", path, err)
 	}
-	return &mapping{data}, nil
+	return &mapping{data, path, info}, nil
 }
 
 func (m *mapping) close() error {

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+
+	"github.com/pacl/pacl/internal/kernel"
 )
 
 // DType is the type of a tensor's numbers.
@@ -126,9 +128,7 @@ func (t Tensor) convert(dst []float32) {
 			dst[i] = math.Float32frombits(le.Uint32(data[4*i:]))
 		}
 	case F16:
-		for i := range dst {
-			dst[i] = HalfToFloat32(le.Uint16(data[2*i:]))
-		}
+		kernel.FromF16(dst, data[:2*len(dst)])
 	case BF16:
 		for i := range dst {
 			dst[i] = math.Float32frombits(uint32(le.Uint16(data[2*i:])) << 16)
@@ -182,17 +182,4 @@ func NewBF16(name string, data []float32, shape ...int) Tensor {
 		binary.LittleEndian.PutUint16(bytes[2*i:], uint16(bits>>16))
 	}
 	return Tensor{Name: name, DType: BF16, Shape: shape, Data: bytes}
-}
-
-// HalfToFloat32 converts an IEEE 754 half precision number.
-func HalfToFloat32(h uint16) float32 {
-	sign, exponent, fraction := uint32(h)&0x8000<<16, uint32(h)>>10&0x1f, uint32(h)&0x3ff
-	switch exponent {
-	case 0:
-		v := float32(fraction) * (1.0 / (1 << 24))
-		return math.Float32frombits(math.Float32bits(v) | sign)
-	case 31:
-		return math.Float32frombits(sign | 0x7f800000 | fraction<<13)
-	}
-	return math.Float32frombits(sign | (exponent+112)<<23 | fraction<<13)
 }

@@ -52,6 +52,9 @@ func finishBF16GELUTanhAVX2(f *finisher)
 func toBF16AVX2(dst *uint16, src *float32, n int)
 
 //go:noescape
+func fromF16AVX2(dst *float32, src *byte, n int)
+
+//go:noescape
 func pairBF16AVX2(dst *uint16, even, odd *float32, n int)
 
 //go:noescape
@@ -177,6 +180,16 @@ func widenBF16AVX2(dst []float32, src []uint16) {
 	}
 	if n < len(src) {
 		fromBF16Go(dst[n:], src[n:])
+	}
+}
+
+func widenF16AVX2(dst []float32, src []byte) {
+	n := len(dst) &^ 7
+	if n > 0 {
+		fromF16AVX2(&dst[0], &src[0], n)
+	}
+	if n < len(dst) {
+		fromF16Go(dst[n:], src[2*n:])
 	}
 }
 

@@ -52,6 +52,9 @@ func finishBF16GELUTanhAVX512(f *finisher)
 func toBF16AVX512(dst *uint16, src *float32, n int)
 
 //go:noescape
+func fromF16AVX512(dst *float32, src *byte, n int)
+
+//go:noescape
 func pairBF16AVX512(dst *uint16, even, odd *float32, n int)
 
 //go:noescape
@@ -159,6 +162,13 @@ func widenBF16AVX512(dst []float32, src []uint16) {
 	n := len(src)
 	{
 		fromBF16AVX512(&dst[0], &src[0], n)
+	}
+}
+
+func widenF16AVX512(dst []float32, src []byte) {
+	n := len(dst)
+	{
+		fromF16AVX512(&dst[0], &src[0], n)
 	}
 }
 

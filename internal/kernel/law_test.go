@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -167,19 +168,44 @@ func TestWeightRows(t *testing.T) {
 	})
 }
 
+// Every half-precision number, at any alignment and in any length.
 func TestHalfPrecision(t *testing.T) {
-	for bits, want := range map[uint16]float64{0: 0, 0x3c00: 1, 0xc000: -2, 0x7bff: 65504, 0x0001: math.Ldexp(1, -24), 0x03ff: math.Ldexp(1023, -24), 0x0400: math.Ldexp(1, -14), 0x7c00: math.Inf(1)} {
-		if got := float64(halfToFloat32(bits)); got != want {
-			t.Errorf("half %04x = %v, expected %v", bits, got, want)
+	all := make([]byte, 1+2<<16)
+	for h := range 1 << 16 {
+		binary.LittleEndian.PutUint16(all[1+2*h:], uint16(h))
+	}
+	underEachSet(t, func(t *testing.T) {
+		dst := make([]float32, 1<<16)
+		FromF16(dst, all[1:])
+		for h, got := range dst {
+			sign, exponent, fraction := 1-2*float64(h>>15), h>>10&31, float64(h&0x3ff)
+			want := sign * math.Ldexp(1+fraction/1024, exponent-15)
+			switch {
+			case exponent == 0:
+				want = sign * math.Ldexp(fraction, -24)
+			case exponent == 31 && fraction == 0:
+				want = math.Inf(int(sign))
+			case exponent == 31:
+				if math.Float32bits(got)&0x7fc00000 != 0x7fc00000 {
+					t.Fatalf("half NaN %#04x is %#x, expected a quiet NaN", h, math.Float32bits(got))
+				}
+				continue
+			}
+			if float64(got) != want || math.Signbit(float64(got)) != (sign < 0) {
+				t.Fatalf("half %#04x is %v, expected %v", h, got, want)
+			}
 		}
-	}
-	if v := halfToFloat32(0x7e00); v == v {
-		t.Errorf("half NaN = %v", v)
-	}
-	w, row := PackWeightF16([]uint16{0x3c00, 0xc000, 0x4200, 0x0000}, 2, 2, Float32), make([]float32, 2)
-	if w.Row(row, 1); row[0] != 3 || row[1] != 0 {
-		t.Errorf("half weight row = %v", row)
-	}
+		for n := range 70 {
+			fenced(t, n, func(part []float32) {
+				FromF16(part, all[1+2*n:1+4*n])
+				for i, v := range part {
+					if v != dst[n+i] {
+						t.Fatalf("number %d of %d is %v, expected %v", i, n, v, dst[n+i])
+					}
+				}
+			})
+		}
+	})
 }
 
 func TestWrongShapesPanic(t *testing.T) {

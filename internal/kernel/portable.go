@@ -11,7 +11,7 @@ var portable = kernelSet{
 	name: "portable", bf16: true, microRows: 4, innerSteps: 192,
 	microF32: microF32Go, microBF16: microBF16Go,
 	finishF32: finishF32Go, finishBF16: finishBF16Go,
-	toBF16: toBF16Go, fromBF16: fromBF16Go, roundBF16: roundBF16Go,
+	toBF16: toBF16Go, fromBF16: fromBF16Go, fromF16: fromF16Go, roundBF16: roundBF16Go,
 	expandPairs: expandPairsGo, packRows32: packRows32Go, interleave: interleaveGo, pairBF16: pairBF16Go,
 	moments: momentsGo, normalize: normalizeGo, maximum: maximumGo, expSum: expSumGo, expWeights: expSumGo, expSumBF16: expSumBF16Go,
 	dot: dotGo, axpy: axpyGo, scale: scaleGo, activate: activateGo, adam: adamGo,
@@ -108,6 +108,25 @@ func toBF16Go(dst []uint16, src []float32) {
 func fromBF16Go(dst []float32, src []uint16) {
 	for i, x := range src {
 		dst[i] = BF16ToFloat32(x)
+	}
+}
+
+func fromF16Go(dst []float32, src []byte) {
+	for i := range dst {
+		h := uint32(src[2*i]) | uint32(src[2*i+1])<<8
+		sign, exponent, fraction := h&0x8000<<16, h>>10&0x1f, h&0x3ff
+		switch exponent {
+		case 0: // zero and subnormal numbers
+			v := float32(fraction) * (1.0 / (1 << 24))
+			dst[i] = math.Float32frombits(math.Float32bits(v) | sign)
+		case 0x1f:
+			if fraction != 0 {
+				fraction |= 0x200 // quiet
+			}
+			dst[i] = math.Float32frombits(sign | 0x7f800000 | fraction<<13)
+		default:
+			dst[i] = math.Float32frombits(sign | (exponent+112)<<23 | fraction<<13)
+		}
 	}
 }
 

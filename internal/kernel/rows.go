@@ -279,3 +279,11 @@ func FromBF16(dst []float32, src []uint16) {
 		active.fromBF16(dst, src)
 	}
 }
+
+// FromF16 widens IEEE half-precision numbers, little-endian and at any address.
+func FromF16(dst []float32, src []byte) {
+	checkLen("half-precision conversion", len(src), 2*len(dst))
+	if len(dst) > 0 {
+		active.fromF16(dst, src)
+	}
+}

@@ -46,6 +46,8 @@ type kernelSet struct {
 	toBF16 func(dst []uint16, src []float32)
 	// fromBF16: dst[i] = src[i] << 16.
 	fromBF16 func(dst []float32, src []uint16)
+	// fromF16: dst[i] is the IEEE half-precision number of the little-endian bytes 2i and 2i+1, NaN quiet.
+	fromF16 func(dst []float32, src []byte)
 	// roundBF16: dst[i] = float32(bf16(src[i])).
 	roundBF16 func(dst, src []float32)
 

@@ -14,6 +14,7 @@ type Weight struct {
 	Precision Precision
 	steps     int       // per panel: K, or K/2 rounded up
 	data      []float32 // [panels, steps, 32] units of 4 bytes
+	backing   any       // what keeps data alive where it is no memory of Go's
 
 	source     Mat // while packing
 	transposed bool
@@ -23,8 +24,7 @@ type Weight struct {
 // NewWeight returns a zero weight to be filled with SetRows.
 func NewWeight(n, k int, p Precision) *Weight {
 	w := new(Weight)
-	w.reshape(n, k, p)
-	clear(w.data)
+	w.reshape(n, k, p) // memory that is new is zero
 	return w
 }
 
@@ -37,7 +37,8 @@ func (w *Weight) reshape(n, k int, p Precision) {
 	w.N, w.K, w.Precision = n, k, p
 	w.steps = (k + p.lanes() - 1) / p.lanes()
 	need := w.panels() * w.steps * panelWidth
-	if cap(w.data) < need {
+	if cap(w.data) < need || w.backing != nil {
+		w.backing = nil
 		w.data = alignedFloats(need)
 	}
 	w.data = w.data[:need]
@@ -75,6 +76,30 @@ func (w *Weight) Repack(m Mat, transposed bool, p Precision) {
 	w.pack(m, transposed)
 }
 
+// PackedBytes is the memory that a packed weight [n, k] takes, a multiple of 128.
+func PackedBytes(n, k int, p Precision) int {
+	return (n + panelWidth - 1) / panelWidth * ((k + p.lanes() - 1) / p.lanes()) * panelWidth * 4
+}
+
+// Packed is the packed form, in the byte order of the machine. It must not be written to.
+func (w *Weight) Packed() []byte {
+	if len(w.data) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(&w.data[0])), 4*len(w.data))
+}
+
+// UsePacked makes w a weight [n, k] whose packed form, as Packed gave it, lies elsewhere: it is read there and not copied.
+// The memory must begin at a multiple of 64 and stay as it is; w keeps backing alive.
+func (w *Weight) UsePacked(n, k int, p Precision, packed []byte, backing any) error {
+	if len(packed) != PackedBytes(n, k, p) || len(packed) == 0 || uintptr(unsafe.Pointer(&packed[0]))%64 != 0 {
+		return fmt.Errorf("packed weight [%d, %d] of %d bytes, expected %d at a multiple of 64", n, k, len(packed), PackedBytes(n, k, p))
+	}
+	*w = Weight{N: n, K: k, Precision: p, steps: (k + p.lanes() - 1) / p.lanes(), backing: backing}
+	w.data = unsafe.Slice((*float32)(unsafe.Pointer(&packed[0])), len(packed)/4)
+	return nil
+}
+
 // SetRows packs rows, [any, K], as the rows of W from first on, so that a large
 // weight is read in pieces and never held twice. first must be a multiple of 32,
 // and so must the count of rows unless they are the last ones.
@@ -89,21 +114,6 @@ func (w *Weight) SetRows(first int, rows Mat) {
 	for n := 0; n < rows.Rows; n += panelWidth {
 		ws.packPanel(w.panel((first+n)/panelWidth), rows, false, n, 0, w.K, w.Precision)
 	}
-}
-
-// PackWeightF16 packs W [n, k] from IEEE half-precision numbers.
-func PackWeightF16(bits []uint16, n, k int, p Precision) *Weight {
-	checkLen("half-precision weight", len(bits), n*k)
-	w := NewWeight(n, k, p)
-	rows := NewMat(Float32, min(n, panelWidth), k)
-	for first := 0; first < n; first += panelWidth {
-		part := rows.Slice(0, min(panelWidth, n-first), 0, k)
-		for i, h := range bits[first*k : (first+part.Rows)*k] {
-			part.F[i] = halfToFloat32(h)
-		}
-		w.SetRows(first, part)
-	}
-	return w
 }
 
 // Row writes row i of W, as it was rounded, to dst [K].
@@ -251,27 +261,4 @@ func (ws *Workspace) zeros(n int) []float32 {
 	row := grow(&ws.convert, n)
 	clear(row)
 	return row
-}
-
-// halfToFloat32 is exact.
-func halfToFloat32(h uint16) float32 {
-	sign := uint32(h&0x8000) << 16
-	exponent, fraction := uint32(h>>10&0x1f), uint32(h&0x3ff)
-	var bits uint32
-	switch {
-	case exponent == 0x1f:
-		bits = sign | 0x7f800000 | fraction<<13
-	case exponent != 0:
-		bits = sign | (exponent+112)<<23 | fraction<<13
-	case fraction == 0:
-		bits = sign
-	default: // subnormal: shift the leading one into its place
-		exponent = 113
-		for fraction&0x400 == 0 {
-			fraction <<= 1
-			exponent--
-		}
-		bits = sign | exponent<<23 | (fraction&0x3ff)<<13
-	}
-	return *(*float32)(unsafe.Pointer(&bits))
 }

@@ -415,6 +415,30 @@ func (g *gen) conversions() {
 	g.ret()
 }
 
+// widenF16 emits the exact widening of IEEE half-precision numbers.
+func (g *gen) widenF16() {
+	g.function("fromF16", 24, "(dst *float32, src *byte, n int)")
+	g.op("MOVQ dst+0(FP), DI")
+	g.op("MOVQ src+8(FP), SI")
+	g.op("MOVQ n+16(FP), CX")
+	g.each(4, func(u int, tail bool) {
+		switch {
+		case g.lanes == 8:
+			g.op("VCVTPH2PS %s, Y%d", g.at("SI", u, 2), u)
+		case tail:
+			g.op("VMOVDQU16.Z (SI), K1, Y%d", u)
+			g.op("VCVTPH2PS Y%d, Z%d", u, u)
+		default:
+			g.op("VCVTPH2PS %s, Z%d", g.at("SI", u, 2), u)
+		}
+		g.store(u, g.at("DI", u, 4), tail)
+	}, func(n int) {
+		g.op("ADDQ $%d, SI", 2*n)
+		g.op("ADDQ $%d, DI", 4*n)
+	})
+	g.ret()
+}
+
 // pairs emits the rounding of two rows into pairs of bfloat16.
 func (g *gen) pairs() {
 	g.function("pairBF16", 32, "(dst *uint16, even, odd *float32, n int)")

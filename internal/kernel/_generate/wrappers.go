@@ -107,6 +107,11 @@ func widenBF16@S(dst []float32, src []uint16) { //by src
 	@if{ fromBF16@S(&dst[0], &src[0], n) }
 	@rest(fromBF16Go(dst[n:], src[n:])@end}
 
+func widenF16@S(dst []float32, src []byte) { //by dst
+	n := @n
+	@if{ fromF16@S(&dst[0], &src[0], n) }
+	@rest(fromF16Go(dst[n:], src[2*n:])@end}
+
 func roundToBF16@S(dst, src []float32) { //by src
 	n := @n
 	@if{ roundBF16@S(&dst[0], &src[0], n) }

@@ -1,0 +1,94 @@
+package encoder
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/pacl/pacl/internal/fixture"
+	"github.com/pacl/pacl/internal/kernel"
+)
+
+// What is found packed on disk is what packing makes, and files that are anything else are passed over.
+func TestPackedWeightsOnDisk(t *testing.T) {
+	t.Setenv("PACL_CACHE", t.TempDir())
+	before := packedWorth
+	packedWorth = 0
+	defer func() { packedWorth = before }()
+	dir := fixture.ViT(t, filepath.Join(t.TempDir(), "vit"), 1)
+	side := 4 * fixture.Patch
+	pixels := make([]float32, 3*side*side)
+	for i := range pixels {
+		pixels[i] = float32(i%17)/8 - 1
+	}
+	for _, p := range []kernel.Precision{kernel.Float32, kernel.BFloat16} {
+		open := func() (*Vision, []float32) {
+			v, err := OpenVision(dir, Options{Precision: p})
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := v.Encode(context.Background(), pixels, 1, side, side, EncodeOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v, out.Patches
+		}
+		files := func() []string {
+			list, err := filepath.Glob(filepath.Join(os.Getenv("PACL_CACHE"), "packed", "*"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return list
+		}
+		known := files()
+		v, want := open()
+		if len(files()) != len(known)+1 {
+			t.Fatalf("%v: files %v after %v", p, files(), known)
+		}
+		var path string
+		for _, f := range files() {
+			if !slices.Contains(known, f) {
+				path = f
+			}
+		}
+		if _, got := open(); !slices.Equal(got, want) {
+			t.Errorf("%v: other tokens from packed weights on disk", p)
+		}
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, damage := range map[string]func() []byte{
+			"cut":     func() []byte { return whole[:len(whole)-128] },
+			"longer":  func() []byte { return append(slices.Clone(whole), make([]byte, 128)...) },
+			"header":  func() []byte { b := slices.Clone(whole); b[30]++; return b },
+			"sum":     func() []byte { b := slices.Clone(whole); b[packedHead-1]++; return b },
+			"content": func() []byte { b := slices.Clone(whole); b[len(b)/2] ^= 1; return b },
+			"short":   func() []byte { return whole[:10] },
+			"empty":   func() []byte { return nil },
+		} {
+			// A file that is in use is replaced by another, never changed.
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, damage(), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, got := open(); !slices.Equal(got, want) {
+				t.Errorf("%v, %s: other tokens from a damaged file", p, name)
+			}
+			if again, err := os.ReadFile(path); err != nil || !slices.Equal(again, whole) {
+				t.Errorf("%v, %s: the damaged file was not replaced", p, name)
+			}
+		}
+		// A weight that lies on disk can be packed anew.
+		weight := v.blocks.blocks[0].fc1.weight
+		weight.Repack(kernel.NewMat(kernel.Float32, weight.N, weight.K), false, p)
+	}
+	t.Setenv("PACL_CACHE", "off")
+	if _, err := OpenVision(dir, Options{}); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,140 @@
+// Package diskcache keeps results that can be computed again in files: small, bounded, and never needed. A cache that
+// cannot be read or written is no error; what is read from it must be checked as any file.
+package diskcache
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pacl/pacl/internal/atomicfile"
+)
+
+// Dir is where the caches are: PACL_CACHE, or the folder pacl in the user's cache directory; "" where PACL_CACHE is "off"
+// or the system names no such directory.
+func Dir() string {
+	switch dir := os.Getenv("PACL_CACHE"); dir {
+	case "off":
+		return ""
+	case "":
+		base, err := os.UserCacheDir()
+		if err != nil {
+			return ""
+		}
+		return filepath.Join(base, "pacl")
+	default:
+		return dir
+	}
+}
+
+// Cache is one kind of results.
+type Cache struct {
+	Name string // of its folder
+	// Total bounds the bytes of all files, Entry those of one.
+	Total, Entry int64
+}
+
+// Key names a result by all that it depends on.
+func Key(parts ...string) string {
+	digest := sha256.New()
+	for _, part := range parts {
+		fmt.Fprintf(digest, "%d:%s;", len(part), part)
+	}
+	return hex.EncodeToString(digest.Sum(nil))
+}
+
+func (c Cache) path(key string) string {
+	dir := Dir()
+	if dir == "" {
+		return ""
+	}
+	return filepath.Join(dir, c.Name, key)
+}
+
+// Get returns what is stored under a key.
+func (c Cache) Get(key string) ([]byte, bool) {
+	path := c.path(key)
+	if path == "" {
+		return nil, false
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, false
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() > c.Entry {
+		return nil, false
+	}
+	data := make([]byte, info.Size())
+	if _, err := io.ReadFull(file, data); err != nil {
+		return nil, false
+	}
+	c.used(path, info)
+	return data, true
+}
+
+// used notes the time of the last use, which decides what is dropped first.
+func (c Cache) used(path string, info os.FileInfo) {
+	if now := time.Now(); now.Sub(info.ModTime()) > time.Hour {
+		_ = os.Chtimes(path, now, now)
+	}
+}
+
+// Put stores a result, and drops those that were used longest ago where there are too many.
+func (c Cache) Put(key string, data []byte) error {
+	return c.Write(key, int64(len(data)), func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// Write is Put for a result of so many bytes that fill writes. A result above the limit of one is not stored.
+func (c Cache) Write(key string, bytes int64, fill func(io.Writer) error) error {
+	path := c.path(key)
+	if path == "" || bytes > c.Entry {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	c.makeRoom(filepath.Dir(path), bytes)
+	return atomicfile.Write(path, fill)
+}
+
+// blockBytes is about what a small file takes on a disk.
+const blockBytes = 4096
+
+func (c Cache) makeRoom(dir string, more int64) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	var files []os.FileInfo
+	total := more
+	for _, entry := range entries {
+		if info, err := entry.Info(); err == nil && info.Mode().IsRegular() {
+			if strings.HasPrefix(info.Name(), ".") && time.Since(info.ModTime()) < time.Hour {
+				continue // somebody is writing it
+			}
+			files = append(files, info)
+			total += max(info.Size(), blockBytes)
+		}
+	}
+	slices.SortFunc(files, func(a, b os.FileInfo) int { return cmp.Compare(a.ModTime().UnixNano(), b.ModTime().UnixNano()) })
+	for _, info := range files {
+		if total <= c.Total {
+			return
+		}
+		if os.Remove(filepath.Join(dir, info.Name())) == nil {
+			total -= max(info.Size(), blockBytes)
+		}
+	}
+}
