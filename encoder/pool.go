@@ -27,7 +27,7 @@ func (l *loader) attentionPool(c transformerConfig, prefix string) *attentionPoo
 		l.fail(err)
 	}
 	weight, bias := prefix+"attention.in_proj_weight", prefix+"attention.in_proj_bias"
-	toQuery := l.linear(w, part{weight, bias, 0, w})
+	toQuery, offset := l.matrix(weight, w), l.partBias(part{weight, bias, 0, w})
 	p := &attentionPool{
 		heads: c.Heads, act: act, query: make([]float32, w),
 		keyValue: l.linear(w, part{weight, bias, w, 2 * w}),
@@ -37,8 +37,17 @@ func (l *loader) attentionPool(c transformerConfig, prefix string) *attentionPoo
 		fc2:      l.layer(prefix+"mlp.fc2", c.IntermediateSize, w),
 	}
 	probe := l.vector(prefix+"probe", w)
-	if l.err == nil {
-		toQuery.apply(kernel.FromFloat32(p.query, 1, w), kernel.FromFloat32(probe, 1, w), kernel.Epilogue{})
+	if l.err != nil {
+		return p
+	}
+	// The query is the same for all images: it is mapped here, and its layer is not kept.
+	row := make([]float32, w)
+	for i := range p.query {
+		if err := toQuery.CopyRange(row, i*w); err != nil {
+			l.fail(err)
+			break
+		}
+		p.query[i] = kernel.Dot(row, probe) + offset[i]
 	}
 	return p
 }
