@@ -1,9 +1,11 @@
 package evaluate
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"image"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -108,92 +110,178 @@ func TestNumpyAgreesOnSegmentation(t *testing.T) {
 	}
 }
 
-func TestNumpyAgreesOnPatches(t *testing.T) {
-	d, err := Open("voc21", testdata.Shared(t, "data", "voc2012-mini"), OpenOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	const patch = 16
-	var input struct {
-		Patch       int         `json:"patch"`
-		Masks       [][][]int   `json:"masks"`
-		Tokens      [][]float64 `json:"tokens"`
-		TokenLabels []uint16    `json:"token_labels"`
-	}
-	input.Patch = patch
-	var labels [][]uint16
-	for _, item := range d.Items[:20] {
-		mask, err := d.LoadMask(item)
+// onGrid encodes patches by the mean and the spread of their colours and some noise: no model is needed to compare ways of
+// counting. Without the noise, white patches would have cosines that differ by rounding only, and no order. Every input is of
+// side x side pixels, with patches of 16.
+func onGrid(side int) PatchEncoder {
+	return PatchEncoderFunc(func(_ context.Context, photo *imaging.Image) (*PatchVectors, error) {
+		g, err := readout.NewGeometry(side, side, photo.Height, photo.Width, 16, 16)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
-		mask = cropMask(mask, mask.Width/patch*patch, mask.Height/patch*patch)
-		g, err := readout.NewGeometry(mask.Height, mask.Width, mask.Height, mask.Width, patch, patch)
-		if err != nil {
-			t.Fatal(err)
-		}
-		list, err := PatchLabels(mask, g)
-		if err != nil {
-			t.Fatal(err)
-		}
-		labels = append(labels, list)
-		rows := make([][]int, mask.Height)
-		for y := range rows {
-			for _, id := range mask.ID[y*mask.Width : (y+1)*mask.Width] {
-				rows[y] = append(rows[y], min(int(id), 255))
+		small := imaging.Resize(photo, side, side, imaging.Bilinear)
+		p := &PatchVectors{Geometry: g, Width: 6}
+		for cell := range g.Cells() {
+			var mean, spread [3]float64
+			for i := range 256 {
+				x, y := cell%g.GridW*16+i%16, cell/g.GridW*16+i/16
+				for c, v := range small.Pix[3*(y*side+x):][:3] {
+					mean[c] += (float64(v) - 127.5) / 256
+					spread[c] += math.Abs(float64(v)-127.5) / 256
+				}
+			}
+			noise := rand.New(rand.NewPCG(uint64(cell), math.Float64bits(mean[0]+3*mean[1]+spread[2])+uint64(photo.Width)))
+			for c := range 3 {
+				p.Vectors = append(p.Vectors, float32(mean[c]+3*noise.NormFloat64()), float32(spread[c]+3*noise.NormFloat64()))
 			}
 		}
-		input.Masks = append(input.Masks, rows)
-	}
-	c := randomPatches(11, 10, 50, 6, 4)
-	c.label[0], c.label[1] = 1, 1
-	copy(c.unit[6:12], c.unit[:6]) // equal vectors: ties
-	input.TokenLabels = c.label
-	for i := range c.label {
-		var token []float64 // every digit, not the fewest that tell float32 numbers apart
-		for _, v := range c.unit[i*6 : (i+1)*6] {
-			token = append(token, float64(v))
-		}
-		input.Tokens = append(input.Tokens, token)
-	}
-	path := filepath.Join(t.TempDir(), "patches.json")
-	data, err := json.Marshal(input)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, data, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	var want struct {
-		Labels          [][][]int
-		AUC             float64
-		Same, Different int64
-	}
-	numpy(t, &want, "patches", path)
-	got, err := c.coherence(t.Context(), CoherenceOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !near(got.AUC, want.AUC, 1e-12) || got.Same != want.Same || got.Pairs != want.Same+want.Different {
-		t.Errorf("AUC %v of %d pairs, %d same; numpy has %v, %d, %d", got.AUC, got.Pairs, got.Same, want.AUC, want.Same+want.Different, want.Same)
-	}
-	for image, list := range labels {
-		var flat []int
-		for _, row := range want.Labels[image] {
-			flat = append(flat, row...)
-		}
-		for cell, label := range list {
-			if min(int(label), 255) != flat[cell] {
-				t.Errorf("photo %d, patch %d: label %d, numpy has %d", image, cell, label, flat[cell])
-			}
-		}
-	}
+		return p, nil
+	})
 }
 
-func cropMask(m *imaging.Mask, w, h int) *imaging.Mask {
-	result := &imaging.Mask{Width: w, Height: h}
-	for y := range h {
-		result.ID = append(result.ID, m.ID[y*m.Width:y*m.Width+w]...)
+// Labels of patches, patch accuracy and the coherence AUC over the whole of voc2012-mini.
+func TestNumpyAgreesOnPatches(t *testing.T) {
+	root := testdata.Shared(t, "data", "voc2012-mini")
+	d, err := Open("voc20", root, OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	return result
+	type photo struct {
+		Name    string      `json:"name"`
+		Height  int         `json:"height"`
+		Width   int         `json:"width"`
+		Vectors [][]float64 `json:"vectors"`
+	}
+	type input struct {
+		Patch  int         `json:"patch"`
+		Stride int         `json:"stride"`
+		Texts  [][]float64 `json:"texts"`
+		Photos []photo     `json:"photos"`
+	}
+	type output struct {
+		Labels                   [][]int
+		AUC, Accuracy            float64
+		Same, Different, Patches int64
+	}
+	ask := func(in input) (out output) {
+		path := filepath.Join(t.TempDir(), "patches.json")
+		data, err := json.Marshal(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		numpy(t, &out, "patches", filepath.Join(root, "SegmentationClass"), path)
+		return out
+	}
+	widen := func(vector []float32) (wide []float64) { // every digit, not the fewest that tell float32 numbers apart
+		for _, v := range vector {
+			wide = append(wide, float64(v))
+		}
+		return wide
+	}
+
+	// The labels at the size and the strides that experiments use, on all photos and on some.
+	for stride, items := range map[int][]Item{16: d.Items, 8: d.Items[:20]} {
+		in := input{Patch: 16, Stride: stride, Texts: [][]float64{{1}}}
+		var got [][]uint16
+		for _, item := range items {
+			mask, err := d.LoadMask(item)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w, h, err := readout.InputSize{Short: 224}.Fit(mask.Width, mask.Height, 16)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g, err := readout.NewGeometry(h, w, mask.Height, mask.Width, 16, stride)
+			if err != nil {
+				t.Fatal(err)
+			}
+			labels, err := PatchLabels(mask, g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, labels)
+			in.Photos = append(in.Photos, photo{Name: item.Key, Height: h, Width: w, Vectors: [][]float64{}})
+		}
+		want := ask(in)
+		for i, labels := range got {
+			for cell, label := range labels {
+				if min(int(label), 255) != want.Labels[i][cell] {
+					t.Fatalf("%s, stride %d, patch %d: label %d, numpy has %d", items[i].Key, stride, cell, label, want.Labels[i][cell])
+				}
+			}
+		}
+	}
+
+	// Nine patches a photo: all their pairs fit numpy.
+	encoder := onGrid(48)
+	in := input{Patch: 16, Stride: 16}
+	texts := Texts{Width: 6, First: []int{0}}
+	r := rand.New(rand.NewPCG(4, 4))
+	for range d.Classes {
+		var text []float32
+		for range 6 {
+			text = append(text, float32(r.NormFloat64()))
+		}
+		texts.Vectors = append(texts.Vectors, text...)
+		texts.First = append(texts.First, len(texts.First))
+		in.Texts = append(in.Texts, widen(text))
+	}
+	for from := 0; from < len(texts.Vectors); from += 6 {
+		row := texts.Vectors[from : from+6]
+		length := length(row)
+		for k := range row {
+			row[k] = float32(float64(row[k]) / length)
+		}
+	}
+	for _, item := range d.Items {
+		picture, _, err := d.Load(item)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := encoder.Patches(t.Context(), picture)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := photo{Name: item.Key, Height: 48, Width: 48}
+		for cell := range p.Cells() {
+			own.Vectors = append(own.Vectors, widen(p.Vectors[cell*6:(cell+1)*6]))
+		}
+		in.Photos = append(in.Photos, own)
+	}
+	want := ask(in)
+	coherence, err := Coherence(t.Context(), d, encoder, Protocol{}, CoherenceOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !near(coherence.AUC, want.AUC, 1e-12) || coherence.Same != want.Same || coherence.Pairs != want.Same+want.Different {
+		t.Errorf("AUC %v of %d pairs, %d same; numpy has %v, %d, %d", coherence.AUC, coherence.Pairs, coherence.Same,
+			want.AUC, want.Same+want.Different, want.Same)
+	}
+	patches, err := Patches(t.Context(), d, encoder, texts, Protocol{}, RunOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !near(patches.Accuracy, want.Accuracy, 1e-12) || patches.Patches != want.Patches {
+		t.Errorf("patch accuracy %v of %d, numpy has %v of %d", patches.Accuracy, patches.Patches, want.Accuracy, want.Patches)
+	}
+	t.Logf("AUC %v of %d pairs, accuracy %v of %d patches", coherence.AUC, coherence.Pairs, patches.Accuracy, patches.Patches)
+
+	// The other ways, for more pairs: by sorting float32 cosines, and by histogram within its bound.
+	all, err := collectPatches(t.Context(), d, encoder, CoherenceOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all.normalise()
+	sorted, err := all.sortedArea(t.Context(), want.Same, want.Different)
+	if err != nil || !near(sorted, want.AUC, 1e-6) {
+		t.Errorf("sorted area %v (%v), numpy has %v", sorted, err, want.AUC)
+	}
+	coarse, err := Coherence(t.Context(), d, encoder, Protocol{}, CoherenceOptions{ExactPairs: 1})
+	if err != nil || !near(coarse.AUC, want.AUC, coarse.ErrorBound+1e-6) || coarse.ErrorBound == 0 || coarse.ErrorBound > 1e-3 {
+		t.Errorf("by histogram %v within %v (%v), numpy has %v", coarse.AUC, coarse.ErrorBound, err, want.AUC)
+	}
 }

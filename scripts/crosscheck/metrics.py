@@ -2,7 +2,7 @@
 """Compute segmentation metrics, patch labels and the coherence AUC the straightforward way.
 
     metrics.py segmentation TRUTH_DIR PREDICTION_DIR CLASSES     VOC masks: 0 and 255 ignored, id - 1 is the class
-    metrics.py patches PATCHES.json                              see evaluate/crosscheck_test.go
+    metrics.py patches TRUTH_DIR PATCHES.json                    see evaluate/crosscheck_test.go
 
 Needs Debian's python3-numpy and python3-pil. Prints one JSON object. evaluate/crosscheck_test.go runs it and compares.
 """
@@ -37,16 +37,21 @@ def segmentation(truth_dir, prediction_dir, classes):
     }
 
 
-def patch_labels(mask, patch):
-    """The most frequent label of each patch's pixels, void (255) left out; ties to the smaller; 255 where all is void."""
-    rows, columns = mask.shape[0] // patch, mask.shape[1] // patch
-    labels = np.full((rows, columns), 255)
-    for r in range(rows):
-        for c in range(columns):
-            pixels = mask[r * patch:(r + 1) * patch, c * patch:(c + 1) * patch]
+def patch_labels(mask, height, width, patch, stride):
+    """The most frequent label of the pixels whose centres lie in each patch of an input of height x width that shows the
+    whole mask, void (255) left out; ties to the smaller; 255 where all is void."""
+    def pixels_of(pixels, side):
+        centres = (2 * np.arange(pixels) + 1) * side  # in units of 1 / (2 pixels) of the input
+        return [np.nonzero((centres >= 2 * pixels * k) & (centres < 2 * pixels * (k + patch)))[0]
+                for k in range(0, side - patch + 1, stride)]
+
+    rows, columns = pixels_of(mask.shape[0], height), pixels_of(mask.shape[1], width)
+    labels = []
+    for row in rows:
+        for column in columns:
+            pixels = mask[row[0]:row[-1] + 1, column[0]:column[-1] + 1]
             pixels = pixels[pixels != 255]
-            if pixels.size:
-                labels[r, c] = np.bincount(pixels).argmax()
+            labels.append(int(np.bincount(pixels).argmax()) if pixels.size else 255)
     return labels
 
 
@@ -66,18 +71,34 @@ def coherence(tokens, labels):
     return float((ranks[same].sum() - positives * (positives + 1) / 2) / (positives * negatives)), positives, negatives
 
 
-def patches(path):
+def patches(truth_dir, path):
     with open(path) as file:
         case = json.load(file)
-    labels = [patch_labels(np.array(mask, dtype=np.int64), case["patch"]).tolist() for mask in case["masks"]]
-    auc, positives, negatives = coherence(np.array(case["tokens"]), np.array(case["token_labels"]))
-    return {"labels": labels, "auc": auc, "same": positives, "different": negatives}
+    labels, kept, vectors, right = [], [], [], 0
+    texts = np.array(case["texts"])
+    texts = texts / np.linalg.norm(texts, axis=1, keepdims=True)
+    for photo in case["photos"]:
+        mask = np.array(Image.open(os.path.join(truth_dir, photo["name"] + ".png"))).astype(np.int64)
+        mask = np.where((mask == 0) | (mask == 255), 255, mask - 1)
+        own = patch_labels(mask, photo["height"], photo["width"], case["patch"], case["stride"])
+        labels.append(own)
+        for label, vector in zip(own, photo["vectors"]):
+            if label != 255:
+                kept.append(label)
+                vectors.append(vector)
+                vector = np.array(vector)
+                right += int((texts @ (vector / np.linalg.norm(vector))).argmax() == label)
+    result = {"labels": labels}
+    if kept:
+        auc, positives, negatives = coherence(np.array(vectors), np.array(kept))
+        result.update(auc=auc, same=positives, different=negatives, accuracy=right / len(kept), patches=len(kept))
+    return result
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["segmentation"] and len(sys.argv) == 5:
         print(json.dumps(segmentation(sys.argv[2], sys.argv[3], int(sys.argv[4]))))
-    elif sys.argv[1:2] == ["patches"] and len(sys.argv) == 3:
-        print(json.dumps(patches(sys.argv[2])))
+    elif sys.argv[1:2] == ["patches"] and len(sys.argv) == 4:
+        print(json.dumps(patches(sys.argv[2], sys.argv[3])))
     else:
         sys.exit(__doc__)
