@@ -80,7 +80,7 @@ func newPage(e *Experiments, outcomes []Outcome, o RunOptions) *page {
 		best := -1.0
 		var own []Outcome
 		for _, outcome := range outcomes {
-			if c := outcome.Cell.Dataset; c.Name == d.Name && c.Experiment == d.Experiment && c.By == d.By && c.Split == d.Split && c.Path == d.Path {
+			if c := outcome.Cell.Dataset; c.Name == d.Name && c.Experiment == d.Experiment && c.By == d.By && c.Split == d.Split && c.Path == d.Path && c.Title == d.Title {
 				own = append(own, outcome)
 				if outcome.Result != nil {
 					s.Measure = outcome.Result.Measure

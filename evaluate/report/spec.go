@@ -186,7 +186,7 @@ func (e *Experiments) check() error {
 		if !slices.Contains(experiments, d.Experiment) {
 			return fmt.Errorf("data set %q: experiment %q, expected one of %s", d.Name, d.Experiment, strings.Join(experiments, ", "))
 		}
-		if err := unique("data set", strings.Join([]string{d.Name, d.Experiment, d.By, d.Split, d.Path}, " ")); err != nil {
+		if err := unique("data set", strings.Join([]string{d.Name, d.Experiment, d.By, d.Split, d.Path, d.Title}, " ")); err != nil {
 			return err
 		}
 		for _, name := range d.Options {
