@@ -385,7 +385,13 @@ const (
 	ClassifyExperiment     = "classify"
 	RetrievalExperiment    = "retrieval"
 	MosaicExperiment       = "mosaic"
+	scoreExperiment        = "score"
 )
+
+// ScoreProtocol is the protocol of masks that another program wrote: nothing is known of how.
+func ScoreProtocol() evaluate.Protocol {
+	return evaluate.Protocol{More: map[string]string{experimentKey: scoreExperiment}}
+}
 
 // ExperimentOf tells which experiment a protocol line comes from.
 func ExperimentOf(p evaluate.Protocol) string {

@@ -83,7 +83,7 @@ func (d *Dataset) Check(ctx context.Context, progress Progress) (*CheckReport, e
 		}
 	}
 	if len(report.Missing) > 0 {
-		report.Notes = append(report.Notes, fmt.Sprintf("%d classes are in no mask: %s", len(report.Missing), strings.Join(report.Missing, ", ")))
+		report.Notes = append(report.Notes, fmt.Sprintf("%d classes are in no mask: %s", len(report.Missing), shortList(report.Missing)))
 	}
 	return report, nil
 }
@@ -112,7 +112,8 @@ func (d *Dataset) unpaired(report *CheckReport) error {
 			if err != nil {
 				return err
 			}
-			if !entry.IsDir() && strings.HasSuffix(path, end) && !wanted[path] {
+			// mmsegmentation's converter of COCO-Stuff leaves its own masks beside the published ones.
+			if !entry.IsDir() && strings.HasSuffix(path, end) && !strings.HasSuffix(path, "_labelTrainIds.png") && !wanted[path] {
 				report.Problems = append(report.Problems, fmt.Sprintf("mask %s has no photo", path))
 			}
 			return nil

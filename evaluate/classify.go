@@ -119,7 +119,7 @@ func ClassWords(source string) (words map[string]Class, id string, err error) {
 		return nil, "", fmt.Errorf("words of classes: %s has more than %d bytes", source, largest)
 	}
 	for number, line := range strings.Split(strings.TrimPrefix(string(data), "\ufeff"), "\n") {
-		folder, list, tab := strings.Cut(strings.TrimSpace(line), "\t")
+		folder, list, tab := strings.Cut(strings.TrimRight(line, " \r"), "\t")
 		if !tab {
 			list = folder
 		}

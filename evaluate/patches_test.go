@@ -185,6 +185,14 @@ func TestCoherenceWaysAgree(t *testing.T) {
 	if small.ErrorBound != 0 || *small.Low >= small.AUC || *small.High <= small.AUC || *small.High-*small.Low > 0.1 {
 		t.Errorf("interval %v to %v around %v, bound %v", *small.Low, *small.High, small.AUC, small.ErrorBound)
 	}
+	var right, total float64
+	for _, image := range small.PerImage {
+		right += image.Right
+		total += image.Total
+	}
+	if total != float64(small.Same) || !near(right/total, small.AUC, 1e-5) {
+		t.Errorf("images have %v of %v, the area is %v over %d pairs", right/total, total, small.AUC, small.Same)
+	}
 	var area float64
 	for i, p := range small.ROC[1:] {
 		area += (p[0] - small.ROC[i][0]) * (p[1] + small.ROC[i][1]) / 2

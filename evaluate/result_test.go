@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/pacl/pacl/imaging"
 )
 
@@ -171,6 +173,100 @@ func TestClassify(t *testing.T) {
 		if _, err := OpenPhotos(filepath.Join(tr.root, path)); err == nil {
 			t.Errorf("%s: no error", path)
 		}
+	}
+}
+
+func TestClassWords(t *testing.T) {
+	tr := newTree(t)
+	for _, path := range []string{"n01/1.jpg", "n01/2.jpg", "n01/3.jpg", "Tabby_Cat/1.jpg", "diningtable/1.jpg"} {
+		tr.photo(path, 4, 4)
+	}
+	tr.write("words.txt", []byte("\ufefftable, dining table\nn01\tdog, puppy\r\ntabby cat\n\n"))
+	words, id, err := ClassWords(filepath.Join(tr.root, "words.txt"))
+	if err != nil || len(id) != 12 {
+		t.Fatalf("%q, %v", id, err)
+	}
+	photos, err := OpenPhotos(tr.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := photos.Fingerprint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := photos.Rename(words); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, class := range photos.Classes {
+		got = append(got, strings.Join(class.Words, "|"))
+	}
+	if diff := cmp.Diff([]string{"tabby cat", "table|dining table", "dog|puppy"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if after, err := photos.Fingerprint(); err != nil || after == before {
+		t.Errorf("other words leave the fingerprint %s (%v)", after, err)
+	}
+	if limited := photos.Limit(2); len(limited.Items) != 4 || limited.Each != 2 || len(photos.Items) != 5 {
+		t.Errorf("two a class: %d of %d photos", len(limited.Items), len(photos.Items))
+	}
+	if words, id, err = ClassWords("VOC20"); err != nil || id != "voc20" || words["televisionmonitor"].Name != "television monitor" {
+		t.Errorf("%q, %v, %v", id, words["televisionmonitor"], err)
+	}
+	if err := photos.Rename(words); err == nil || !strings.Contains(err.Error(), "tabby cat is not in the list") {
+		t.Errorf("a folder without words: %v", err)
+	}
+	tr.write("same.txt", []byte("n01\tcat\nTabby_Cat\tcat\ndiningtable\ttable\n"))
+	if words, _, err = ClassWords(filepath.Join(tr.root, "same.txt")); err != nil {
+		t.Fatal(err)
+	}
+	photos, _ = OpenPhotos(tr.root)
+	if err := photos.Rename(words); err == nil || !strings.Contains(err.Error(), "both the class cat") {
+		t.Errorf("two folders of one class: %v", err)
+	}
+	tr.write("empty.txt", nil)
+	tr.write("nameless.txt", []byte("\tcat\n"))
+	for _, name := range []string{"empty.txt", "nameless.txt", "none.txt"} {
+		if _, _, err := ClassWords(filepath.Join(tr.root, name)); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestFingerprint(t *testing.T) {
+	c := layoutCases[0]
+	tr := c.build(t)
+	print := func() string {
+		d, err := Open(c.name, tr.root, OpenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := d.Fingerprint()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	first := print()
+	if print() != first {
+		t.Error("the same files have two fingerprints")
+	}
+	tr.write(c.masks[0], []byte("another mask"))
+	if print() == first {
+		t.Error("another mask leaves the fingerprint")
+	}
+}
+
+// The interval of a measure is that of its difference to a run that has nothing right.
+func TestInterval(t *testing.T) {
+	r := record(5, 9, 2, 7, 7, 3, 8, 1)
+	low, high := r.Interval(400, 3)
+	c, err := Compare(record(0, 0, 0, 0, 0, 0, 0, 0), r, CompareOptions{Replicates: 400, Seed: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if low != c.Low || high != c.High || !(low < c.B && c.B < high) {
+		t.Errorf("%v to %v, expected %v to %v around %v", low, high, c.Low, c.High, c.B)
 	}
 }
 

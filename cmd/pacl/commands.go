@@ -31,7 +31,7 @@ type modelFlags struct {
 	Model     string `short:"m" placeholder:"MODEL" help:"A PACL model directory, or a CLIP to read out without a head."`
 	Vision    string `placeholder:"ENCODER" help:"The vision encoder: in place of the model's own, or a CLIP to read out."`
 	Text      string `placeholder:"ENCODER" help:"The text encoder in place of the model's own."`
-	Readout   string `enum:"naclip,plain,maskclip,sclip,clearclip," default:"" placeholder:"KIND" help:"Read a CLIP out without a head: naclip (default), plain, maskclip, sclip, clearclip."`
+	Readout   string `enum:"naclip,plain,maskclip,sclip,clearclip," default:"" placeholder:"KIND" help:"Read out without a head: naclip (what a CLIP is read out by), plain, maskclip, sclip or clearclip."`
 	Precision string `enum:"bf16,f32," default:"" placeholder:"TYPE" help:"Operands of products: bf16 or f32. Default: the processor's fastest."`
 	Tokenizer string `placeholder:"DIR" help:"Where the tokenizer is, if not beside the weights."`
 }

@@ -26,7 +26,7 @@ func (c *scoreCommand) Run(s *session) error {
 	progress := func(done, total int) {
 		show(fmt.Sprintf("%d of %d masks, %.1f a second", done, total, float64(done)/time.Since(started).Seconds()), done == total)
 	}
-	result, err := evaluate.ScorePredictions(s, d, c.Predictions, evaluate.Protocol{}, evaluate.RunOptions{Progress: progress})
+	result, err := evaluate.ScorePredictions(s, d, c.Predictions, pacl.ScoreProtocol(), evaluate.RunOptions{Progress: progress})
 	if err != nil {
 		return err
 	}
@@ -71,6 +71,6 @@ func (c *repeatCommand) Run(s *session) error {
 	case pacl.MosaicExperiment:
 		return (&mosaicCommand{maskFlags: maskFlags{lookFlags: look, outputFlags: c.outputFlags, recordFlag: c.recordFlag}, captionFlags: captionFlags{Captions: c.Data}}).Run(s)
 	default:
-		return fmt.Errorf("protocol %q is one of the experiment %q, which is not known", c.Line, experiment)
+		return fmt.Errorf("protocol %q is one of the experiment %q, which cannot be repeated with a model", c.Line, experiment)
 	}
 }

@@ -255,7 +255,7 @@ func TestEvalRefuses(t *testing.T) {
 	}{
 		{"read-out without projection", eval("folder", "--data", w.scenes, "--vision", w.vit, "--text", w.names, "--readout", "plain"), 1, "n/a: "},
 		{"head without projection", eval("folder", "--data", w.scenes, "--model", w.head, "--readout", "naclip"), 1, "n/a: model " + w.head + " without its head: the vision encoder vit (vit) has no projection"},
-		{"class token without projection", eval("classify", "--data", w.classes, "--model", w.head, "--by", "class"), 1, "n/a: the vision encoder vit (vit) has no projection"},
+		{"class token without projection", eval("classify", "--data", w.classes, "--model", w.head, "--by", "class"), 1, "n/a: the vision encoder vit (vit) has no vectors of whole images"},
 		{"patches before without projection", eval("patches", "folder", "--data", w.scenes, "--model", "builtin", "--side", "between"), 2, "--side"},
 		{"no data set", eval("patches", "--data", w.scenes, "--model", "builtin"), 2, "expected the name of a data set"},
 		{"unknown data set", eval("patches", "scenery", "--data", w.scenes, "--model", "builtin"), 1, `unknown data set "scenery"`},
