@@ -422,7 +422,7 @@ function labelOf(s, heat) {
 }
 
 // percent has a decimal where whole numbers would hide a small share, or that a large one is not all.
-const percent = (v) => `${(100 * v).toFixed((v > 0 && v < 0.0995) || (v >= 0.995 && v < 1) ? 1 : 0)} %`;
+const percent = (v) => v > 0 && v < 0.0005 ? '< 0.1 %' : `${(100 * v).toFixed((v > 0 && v < 0.0995) || (v >= 0.995 && v < 1) ? 1 : 0)} %`;
 
 function describe(s) {
   const result = s.answer && resultOf(s);
