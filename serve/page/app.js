@@ -489,11 +489,11 @@ function showLegend() {
   const rows = result ? s.answer.labels.map((l, i) => ({ ...l, share: result.shares[i] })).sort((a, b) => b.share - a.share) : [];
   const focused = document.activeElement?.dataset?.name;
   $('legend').replaceChildren(...rows.map((l) => {
-    const button = element('button', { type: 'button' }, dot(l.color), element('span', { className: 'name', textContent: l.name }),
+    const button = element('button', { type: 'button' }, dot(l.color), element('span', { className: 'name', textContent: l.name }), ' ',
       bar(l.share, l.color), element('span', { className: 'number', textContent: percent(l.share) }));
     button.dataset.name = l.name;
     heated(button, page.active, l.name);
-    button.setAttribute('aria-label', `${l.name}, ${percent(l.share)}. ${t.heat(l.name)}`);
+    button.setAttribute('aria-label', `${l.name} ${percent(l.share)}. ${t.heat(l.name)}`);
     return element('li', {}, button);
   }));
   if (result && result.shares.at(-1) > 0) {
