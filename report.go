@@ -13,9 +13,11 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pacl/pacl/align"
 	"github.com/pacl/pacl/caption"
+	"github.com/pacl/pacl/encoder"
 	"github.com/pacl/pacl/evaluate"
 	"github.com/pacl/pacl/evaluate/report"
 	"github.com/pacl/pacl/hub"
@@ -70,6 +72,9 @@ func (r *cellRunner) open(ctx context.Context, m report.Model) *openedModel {
 	model, err := Open(ctx, o)
 	switch {
 	case err == nil:
+		if _, table := model.text.(*encoder.Names); !table { // a table is quick, and is asked for by its type
+			model.text = &rememberingText{Text: model.text, vectors: map[string][]float32{}}
+		}
 		opened.model, opened.vision = model, model.VisionModel()
 	case m.Model == "":
 		opened.vision, _ = OpenVision(ctx, o) // err tells more than a second error would
@@ -476,4 +481,40 @@ func (r *cellRunner) Command(c report.Cell, protocol string) string {
 		}
 	}
 	return strings.Join(append(words, "--protocol", quote(protocol)), " ")
+}
+
+// rememberingText keeps the vectors of texts: the methods of a matrix put the same words into the same templates.
+type rememberingText struct {
+	encoder.Text
+	mutex   sync.Mutex
+	vectors map[string][]float32
+}
+
+// Embed encodes the texts that it was not given before.
+func (t *rememberingText) Embed(ctx context.Context, texts []string) ([]float32, error) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	var fresh []string
+	asked := map[string]bool{}
+	for _, text := range texts {
+		if t.vectors[text] == nil && !asked[text] {
+			asked[text] = true
+			fresh = append(fresh, text)
+		}
+	}
+	width := t.Width()
+	if len(fresh) > 0 {
+		vectors, err := t.Text.Embed(ctx, fresh)
+		if err != nil {
+			return nil, err
+		}
+		for i, text := range fresh {
+			t.vectors[text] = vectors[i*width : (i+1)*width]
+		}
+	}
+	result := make([]float32, 0, len(texts)*width)
+	for _, text := range texts {
+		result = append(result, t.vectors[text]...)
+	}
+	return result, nil
 }

@@ -64,6 +64,7 @@ type Dataset struct {
 	Pictures bool     `toml:"pictures" json:"-"`
 	Options  []string `toml:"options" json:"-"` // names of the options that are tried; all where there are none
 	Methods  []string `toml:"methods" json:"-"` // the methods that are tried; all where there are none
+	Models   []string `toml:"models" json:"-"`  // names of the models that are tried; all where there are none
 }
 
 // Options are how photos are looked at.
@@ -194,6 +195,11 @@ func (e *Experiments) check() error {
 				return fmt.Errorf("data set %q: unknown options %q", d.Name, name)
 			}
 		}
+		for _, name := range d.Models {
+			if !names["model"+name] {
+				return fmt.Errorf("data set %q: unknown model %q", d.Name, name)
+			}
+		}
 	}
 	if cells := len(e.Models) * len(e.Datasets) * len(e.Options) * 8; cells > 1e6 {
 		return errors.New("more than a million cells")
@@ -216,6 +222,9 @@ func (e *Experiments) Cells() []Cell {
 	var cells []Cell
 	for _, d := range e.Datasets {
 		for _, m := range e.Models {
+			if len(d.Models) > 0 && !slices.Contains(d.Models, m.Name) {
+				continue
+			}
 			for _, method := range m.Methods {
 				if len(d.Methods) > 0 && !slices.Contains(d.Methods, method) {
 					continue
