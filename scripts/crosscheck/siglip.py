@@ -175,4 +175,5 @@ def main():
     write(out / "siglip2", "siglip2", tokenizers, "tokenizer.model", "bpe", 700, 0, True)
 
 
-main()
+if __name__ == "__main__":
+    main()
