@@ -24,6 +24,8 @@ type openCLIPConfig struct {
 			HeadWidth int     `json:"head_width"`
 			PatchSize int     `json:"patch_size"`
 			MLPRatio  float64 `json:"mlp_ratio"`
+
+			openCLIPVariant
 		} `json:"vision_cfg"`
 		Text struct {
 			Context    int     `json:"context_length"`
@@ -33,6 +35,8 @@ type openCLIPConfig struct {
 			Layers     int     `json:"layers"`
 			MLPRatio   float64 `json:"mlp_ratio"`
 			HFModel    string  `json:"hf_model_name"`
+
+			openCLIPVariant
 		} `json:"text_cfg"`
 	} `json:"model_cfg"`
 	Preprocess struct {
@@ -40,6 +44,46 @@ type openCLIPConfig struct {
 		Std           []float32 `json:"std"`
 		Interpolation string    `json:"interpolation"`
 	} `json:"preprocess_cfg"`
+}
+
+// openCLIPVariant holds the settings that turn a tower into another one than CLIP's.
+type openCLIPVariant struct {
+	TimmModel     string  `json:"timm_model_name"`
+	Pool          string  `json:"pool_type"`
+	Attentional   any     `json:"attentional_pool"`
+	NoPreNorm     bool    `json:"no_ln_pre"`
+	NormAfterPool bool    `json:"final_ln_after_pool"`
+	LayerScale    float64 `json:"ls_init_value"`
+	NoCausalMask  bool    `json:"no_causal_mask"`
+	ClassToken    bool    `json:"embed_cls"`
+	ProjBias      bool    `json:"proj_bias"`
+	Norm          *struct {
+		Eps *float32 `json:"eps"`
+	} `json:"norm_kwargs"`
+	Activation map[string]any `json:"act_kwargs"`
+}
+
+// check refuses what would be computed wrongly; usual is the pooling that CLIP has.
+func (v openCLIPVariant) check(usual string) error {
+	for name, set := range map[string]bool{
+		"timm_model_name": v.TimmModel != "", "pool_type": v.Pool != "" && v.Pool != usual,
+		"attentional_pool": v.Attentional != nil && v.Attentional != false, "no_ln_pre": v.NoPreNorm,
+		"final_ln_after_pool": v.NormAfterPool, "ls_init_value": v.LayerScale != 0, "no_causal_mask": v.NoCausalMask,
+		"embed_cls": v.ClassToken, "proj_bias": v.ProjBias, "act_kwargs": len(v.Activation) > 0,
+	} {
+		if set {
+			return fmt.Errorf("open_clip_config.json sets %s: a variant of CLIP that is not known, expected OpenAI's towers", name)
+		}
+	}
+	return nil
+}
+
+// eps is the norms' epsilon.
+func (v openCLIPVariant) eps() float32 {
+	if v.Norm != nil && v.Norm.Eps != nil {
+		return *v.Norm.Eps
+	}
+	return 1e-5
 }
 
 // has says whether the weights hold a tensor.
@@ -228,13 +272,19 @@ func (s *source) describeOpenCLIPVision() (d visionDescription, err error) {
 		},
 		prep: preprocessing{clipMean, clipStd, imaging.Bicubic, side * patch},
 	}
+	for _, name := range []string{"visual.conv1.weight", "visual.class_embedding"} {
+		if !s.has(name) {
+			return d, fmt.Errorf("its image tower is no plain vision transformer (tensor %s is missing)", name)
+		}
+	}
 	if s.open == nil {
 		return d, nil
 	}
 	c := s.open.Model.Vision
-	if !s.has("visual.conv1.weight") {
-		return d, fmt.Errorf("its OpenCLIP image tower is no plain vision transformer (tensor visual.conv1.weight is missing)")
+	if err := c.check("tok"); err != nil {
+		return d, err
 	}
+	d.config.NormEps = c.eps()
 	if c.HeadWidth > 0 {
 		d.config.Heads = max(1, width/c.HeadWidth)
 	}

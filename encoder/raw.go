@@ -152,8 +152,8 @@ func RawTextOf(t Text) (RawText, error) {
 	if !ok {
 		return RawText{}, errors.New("a names table has no transformer")
 	}
-	if e.pooling == lastToken {
-		return RawText{}, fmt.Errorf("the text encoder of the family %s is not written to other formats, expected CLIP's or BERT's", e.info.Family)
+	if e.pooling == lastToken || e.pooling == firstToken {
+		return RawText{}, fmt.Errorf("a text encoder of the family %s with this pooling is not written to other formats, expected CLIP or a mean over tokens", e.info.Family)
 	}
 	if err := e.prepare(); err != nil {
 		return RawText{}, err

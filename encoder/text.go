@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/pacl/pacl/hub"
@@ -84,9 +85,10 @@ func Fingerprint(t Text) string {
 type pooling uint8
 
 const (
-	endToken  pooling = iota // CLIP: the token that ends the text
-	meanToken                // BERT: the mean over all tokens, normalised
-	lastToken                // SigLIP: the last token of the padded text
+	endToken   pooling = iota // CLIP: the token that ends the text
+	meanToken                 // BERT: the mean over all tokens, normalised
+	firstToken                // BERT where its pooling says so: the class token, normalised
+	lastToken                 // SigLIP: the last token of the padded text
 )
 
 func (e *textTransformer) Info() Info { return e.info }
@@ -209,7 +211,11 @@ func (e *textTransformer) embed(dst []float32, sequences [][]int32, lengths []in
 	e.blocks.forward(x, sequence{batch: len(sequences), offsets: offsets, causal: e.causal}, 0, len(e.blocks.blocks))
 	pooled := kernel.NewMat(kernel.Float32, len(sequences), w)
 	for i := range sequences {
-		if e.pooling != meanToken {
+		switch e.pooling {
+		case firstToken:
+			copy(pooled.Row(i), x.Row(offsets[i]))
+			continue
+		case endToken, lastToken:
 			copy(pooled.Row(i), x.Row(offsets[i+1]-1))
 			continue
 		}
@@ -217,7 +223,7 @@ func (e *textTransformer) embed(dst []float32, sequences [][]int32, lengths []in
 			kernel.Axpy(pooled.Row(i), 1/float32(lengths[i]), x.Row(t))
 		}
 	}
-	if e.pooling == meanToken {
+	if e.pooling == meanToken || e.pooling == firstToken {
 		kernel.NormalizeRows(pooled, pooled, 1e-12)
 	}
 	if e.finalNorm != nil {
@@ -298,6 +304,10 @@ func (s *source) openCLIPText(o Options) (Text, error) {
 		if name := s.open.Model.Text.HFModel; name != "" {
 			return nil, fmt.Errorf("its text tower is %q, a model of another family, expected CLIP's", name)
 		}
+		if err := s.open.Model.Text.check("argmax"); err != nil {
+			return nil, err
+		}
+		c.NormEps = s.open.Model.Text.eps()
 		if s.open.Model.Text.Heads > 0 {
 			c.Heads = s.open.Model.Text.Heads
 		}
@@ -311,10 +321,55 @@ func (s *source) openCLIPText(o Options) (Text, error) {
 func (s *source) bertText(o Options) (Text, error) {
 	c := s.config.transformerConfig
 	c.defaults("gelu", 1e-12, 0, 0)
-	return s.textTransformer(o, "bert", c, bertScheme(s.prefixed("embeddings.word_embeddings.weight", "", "bert.")), -1)
+	pooled, err := s.sentencePooling()
+	if err != nil {
+		return nil, err
+	}
+	e, err := s.textTransformer(o, "bert", c, bertScheme(s.prefixed("embeddings.word_embeddings.weight", "", "bert.")), -1)
+	if err != nil {
+		return nil, err
+	}
+	e.pooling = pooled
+	return e, nil
 }
 
-func (s *source) textTransformer(o Options, family string, c transformerConfig, names scheme, endID int32) (Text, error) {
+// sentencePooling reads how a sentence encoder pools its tokens, as sentence-transformers writes it down; the mean where
+// nothing is said.
+func (s *source) sentencePooling() (pooling, error) {
+	var modules []struct {
+		Type string `json:"type"`
+		Path string `json:"path"`
+	}
+	if _, err := readJSON(filepath.Join(s.dir, "modules.json"), &modules); err != nil {
+		return 0, err
+	}
+	folder := "1_Pooling"
+	for _, m := range modules {
+		switch kind := m.Type[strings.LastIndexByte(m.Type, '.')+1:]; {
+		case kind == "Pooling" && filepath.IsLocal(m.Path):
+			folder = m.Path
+		case kind != "Transformer" && kind != "Pooling" && kind != "Normalize":
+			return 0, fmt.Errorf("modules.json has a layer %q behind the transformer, expected Pooling and Normalize only", m.Type)
+		}
+	}
+	config := struct {
+		Class *bool `json:"pooling_mode_cls_token"`
+		Mean  *bool `json:"pooling_mode_mean_tokens"`
+	}{}
+	found, err := readJSON(filepath.Join(s.dir, folder, "config.json"), &config)
+	isSet := func(v *bool) bool { return v != nil && *v }
+	switch {
+	case err != nil:
+		return 0, err
+	case !found || isSet(config.Mean) && !isSet(config.Class):
+		return meanToken, nil
+	case isSet(config.Class) && !isSet(config.Mean):
+		return firstToken, nil
+	}
+	return 0, fmt.Errorf("%s/config.json pools neither by the mean nor by the class token alone, which are the ways that are known", folder)
+}
+
+func (s *source) textTransformer(o Options, family string, c transformerConfig, names scheme, endID int32) (*textTransformer, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
