@@ -44,6 +44,7 @@ type RawVision struct {
 	Start      []float32 // [Info.Prefix, width]: class token with its position, registers
 	Positions  []float32 // [Side, Side, width] of patches, or nil
 	Side       int
+	Antialias  bool      // positions are resized linearly with anti-aliasing, not by cubic interpolation
 	Periods    []float64 // [width of a head / 4] of rotary positions, or nil
 	PreNorm    *RawNorm
 	Blocks     RawTransformer
@@ -131,7 +132,7 @@ func (v *Vision) Raw() (RawVision, error) {
 	w := v.info.Width
 	r := RawVision{
 		Info: v.info, Patch: v.patch.raw(), Start: make([]float32, v.info.Prefix*w), Side: v.side, Periods: v.periods,
-		PreNorm: v.preNorm.rawOrNil(), Blocks: blocks, FinalNorm: v.finalNorm.raw(), Projection: v.projection.rawOrNil(),
+		Antialias: v.antialias, PreNorm: v.preNorm.rawOrNil(), Blocks: blocks, FinalNorm: v.finalNorm.raw(), Projection: v.projection.rawOrNil(),
 	}
 	copy(r.Start, v.class)
 	copy(r.Start[len(r.Start)-len(v.registers):], v.registers)

@@ -115,9 +115,16 @@ func (g *graph) flatten(x string, width int) string {
 	return g.transpose(g.reshape(x, 0, int64(width), -1), 0, 2, 1)
 }
 
-// positions resizes the learned positions to the grid: bicubic with A = -0.75, edges replicated.
+// positions resizes the learned positions to the grid: bicubic with A = -0.75, edges replicated, or linearly with
+// anti-aliasing. [1, rows*columns, width]
 func (g *graph) positions(v encoder.RawVision, rows, columns string) string {
 	width := v.Info.Width
+	if v.Antialias {
+		stored := g.floats("positions", v.Positions, v.Side, v.Side*width)
+		down := g.reshape(g.node("MatMul", []string{g.triangles(v.Side, rows), stored}), -1, int64(v.Side), int64(width))
+		both := g.node("MatMul", []string{g.triangles(v.Side, columns), down})
+		return g.reshape(both, 1, -1, int64(width))
+	}
 	planes := make([]float32, len(v.Positions))
 	cells := v.Side * v.Side
 	for cell := range cells {
@@ -130,6 +137,26 @@ func (g *graph) positions(v encoder.RawVision, rows, columns string) string {
 	resized := g.node("Resize", []string{stored, "", "", sizes}, attribute{"mode", "cubic"},
 		attribute{"coordinate_transformation_mode", "half_pixel"}, attribute{"cubic_coeff_a", float32(-0.75)})
 	return g.flatten(resized, width)
+}
+
+// triangles are the weights [n, side] of linear resizing with anti-aliasing from side places to n: they fall with the distance
+// over as many places as become one.
+func (g *graph) triangles(side int, n string) string {
+	places := make([]float32, side)
+	for i := range places {
+		places[i] = float32(i) + 0.5
+	}
+	scale := g.node("Div", []string{g.scalar(float32(side)), g.node("Cast", []string{n}, attribute{"to", int64(typeFloat)})})
+	support := g.node("Max", []string{scale, g.scalar(1)})
+	centres := g.node("Unsqueeze", []string{g.mul(g.add(g.count(n), g.scalar(0.5)), scale), g.ints(1)})
+	distance := g.node("Abs", []string{g.node("Sub", []string{g.floats("places", places, 1, side), centres})})
+	weights := g.node("Relu", []string{g.node("Sub", []string{g.scalar(1), g.node("Div", []string{distance, support})})})
+	ones := make([]float32, side)
+	for i := range ones {
+		ones[i] = 1
+	}
+	sum := g.node("MatMul", []string{weights, g.floats("ones", ones, side, 1)})
+	return g.node("Div", []string{weights, sum})
 }
 
 // rotary makes the cosines and sines [tokens, head] of the places: those of tokens before the patches turn nothing.

@@ -182,17 +182,26 @@ func TestVisionInONNXRuntime(t *testing.T) {
 		{"tiny-clip-hf", encoder.ClearCLIP, 0, 0},
 		{"tiny-clip-hf", encoder.NACLIP, 0, 0},
 		{"tiny-clip-openclip", encoder.NoReadout, 0, 0},
+		{"tiny-clip-openai", encoder.NACLIP, 0, 0},
 		{"tiny-dinov2", encoder.NoReadout, 0, 0},
 		{"tiny-dinov2-reg", encoder.NoReadout, 0, 1},
 		{"tiny-dinov3", encoder.NoReadout, 0, 0},
+		{"tiny-eupe-pt", encoder.NoReadout, 0, 0},
+		{"siglip", encoder.NoReadout, 0, 0},
+		{"siglip2", encoder.NoReadout, 3, 0},
 		{"vit-tiny-16", encoder.NoReadout, 0, 0},
 		{"vit-tiny-16", encoder.NoReadout, 8, 0},
 	} {
 		name := fmt.Sprintf("%s %s stride %d layer %d", c.model, c.readout, c.stride, c.layer)
 		t.Run(name, func(t *testing.T) {
-			dir := testdata.Golden(t, "models", c.model)
-			if strings.HasPrefix(c.model, "vit") {
+			var dir string
+			switch {
+			case strings.HasPrefix(c.model, "vit"):
 				dir = testdata.Shared(t, "models", c.model)
+			case strings.HasPrefix(c.model, "siglip"):
+				dir = filepath.Join("..", "encoder", "testdata", c.model)
+			default:
+				dir = testdata.Golden(t, "models", c.model)
 			}
 			vision, err := encoder.OpenVision(dir, encoder.Options{Precision: kernel.Float32})
 			if err != nil {
