@@ -54,7 +54,7 @@ refine = "pamr(1)x2"
 [[dataset]]
 name = "folder"
 path = "scenes"
-pictures = true
+pictures = ["pacl"]
 
 [[dataset]]
 name = "folder"

@@ -36,7 +36,7 @@ type section struct {
 	Sources []string // of published numbers
 	ROC     string   // file of the curves, for Markdown
 
-	showPictures bool // in Markdown
+	showPictures []string // the methods whose pictures Markdown shows
 }
 
 type row struct {
@@ -193,7 +193,7 @@ func (p *page) writePictures(folder string) error {
 			}
 		}
 		for r := range s.Rows {
-			if !s.showPictures {
+			if !slices.Contains(s.showPictures, s.Rows[r].Method) {
 				continue
 			}
 			for k, picture := range s.Rows[r].Pictures {

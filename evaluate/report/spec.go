@@ -60,8 +60,8 @@ type Dataset struct {
 	By    string `toml:"by" json:"by,omitempty"`
 	Crop  string `toml:"crop" json:"crop,omitempty"`   // "center" or "none", as Model.Classify has it
 	Words string `toml:"words" json:"words,omitempty"` // of classes: a public data set's name or a file
-	// Pictures lets the Markdown show the best and worst pictures, as files beside it; HTML always does.
-	Pictures bool     `toml:"pictures" json:"-"`
+	// Pictures names the methods whose best and worst pictures the Markdown shows, as files beside it; HTML shows all.
+	Pictures []string `toml:"pictures" json:"-"`
 	Options  []string `toml:"options" json:"-"` // names of the options that are tried; all where there are none
 	Methods  []string `toml:"methods" json:"-"` // the methods that are tried; all where there are none
 	Models   []string `toml:"models" json:"-"`  // names of the models that are tried; all where there are none
