@@ -302,7 +302,7 @@ table{border-collapse:collapse;width:100%;margin:1rem 0;font-variant-numeric:tab
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #ddd;vertical-align:top}
 td.n,th.n{text-align:right}.best{font-weight:700}.published{color:#666;font-style:italic}.na{color:#888}.failed{color:#b00020}
 code{font-size:.85em;color:#444}pre{overflow:auto;background:#f6f6f6;padding:.7rem}
-figure{display:inline-block;margin:.4rem;vertical-align:top;max-width:20rem}figure img{max-width:100%}figcaption{font-size:.85em}
+figure{display:inline-block;margin:.4rem;vertical-align:top;max-width:38rem}figure img{max-width:100%}figcaption{font-size:.85em}
 .wide{overflow-x:auto}
 </style></head><body>
 <h1>{{.Title}}</h1>
