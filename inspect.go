@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/pacl/pacl/align"
@@ -20,7 +21,9 @@ type About struct {
 	Vision *encoder.Info      `json:"vision,omitempty"` // of an encoder directory
 	Text   *encoder.Info      `json:"text,omitempty"`
 	Cache  *feature.Status    `json:"cache,omitempty"` // of features
-	Use    []string           `json:"use"`
+	// NoText is why a CLIP's text encoder cannot be used as it is, a missing tokenizer say.
+	NoText string   `json:"no_text,omitempty"`
+	Use    []string `json:"use"`
 }
 
 // Inspect finds out what a model directory, hub id or name in PACL_MODELS is.
@@ -59,6 +62,9 @@ func Inspect(reference string) (*About, error) {
 		info := t.Info()
 		a.Text = &info
 	}
+	if a.Vision != nil && a.Vision.ProjectionDim > 0 && textErr != nil {
+		a.NoText = textErr.Error()
+	}
 	switch {
 	case a.Vision != nil && a.Text != nil && a.Vision.ProjectionDim > 0:
 		a.Use = append(a.Use, "segment photos without a head: pacl segment --vision "+reference+` --labels "cat, dog" photo.jpg`,
@@ -73,6 +79,25 @@ func Inspect(reference string) (*About, error) {
 		return nil, errors.Join(visionErr)
 	}
 	return a, nil
+}
+
+// MissingEncoders returns the hub ids of the encoders that a PACL model needs and that are found nowhere; nothing where the
+// directory is another one, or where the model tells of no hub id.
+func MissingEncoders(dir string) ([]string, error) {
+	if !exists(filepath.Join(dir, align.DescriptionName)) {
+		return nil, nil
+	}
+	d, err := align.ReadDescription(dir)
+	if err != nil {
+		return nil, err
+	}
+	var missing []string
+	for _, r := range []align.EncoderReference{d.Vision, d.Text} {
+		if _, err := resolveEncoder("", r); err != nil && len(r.HubIDs) > 0 && !slices.Contains(missing, r.HubIDs[0]) {
+			missing = append(missing, r.HubIDs[0])
+		}
+	}
+	return missing, nil
 }
 
 // Lines prints it for people.
@@ -103,6 +128,9 @@ func (a *About) Lines() []string {
 			add("  vectors of whole images of width %d, logit scale %.1f, bias %.1f", v.ImageDim, v.LogitScale, v.LogitBias)
 		}
 		add("  sha256 of its tensors %s", v.Hash)
+	}
+	if a.NoText != "" {
+		add("%s", a.NoText)
 	}
 	if t := a.Text; t != nil {
 		if t.Family == "names" {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pacl/pacl"
 	"github.com/pacl/pacl/hub"
 )
 
@@ -34,6 +35,13 @@ func (c *pullCommand) Run(s *session) error {
 			return err
 		}
 		fmt.Fprintln(s.stdout, dir)
+		missing, err := pacl.MissingEncoders(dir)
+		if err != nil {
+			return err
+		}
+		for _, encoder := range missing {
+			s.logf("%s was trained with %s, which is not here: pacl pull %s", id, encoder, encoder)
+		}
 	}
 	return nil
 }

@@ -8,10 +8,12 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pacl/pacl"
 	"github.com/pacl/pacl/hub"
 )
 
@@ -80,7 +82,19 @@ func TestPullAndUseByID(t *testing.T) {
 	must(t, "pull", "example/vit")
 	must(t, "-q", "train", "--captions", w.captions, "--vision", "example/vit", "--text", "example/names", "--out", filepath.Join(w.root, "second"), "--epochs", "1", "--batch", "16", "--precision", "f32")
 	must(t, segment("a", "--model", "example/head", "--vision", "example/vit", "--text", "example/names")...)
-	// The head that was just trained knows its encoders' ids.
+	// The head that was just trained knows its encoders' ids, and pull tells which of them are missing: of a
+	// names table the encoder that made it.
+	second := filepath.Join(w.root, "second")
+	if missing, err := pacl.MissingEncoders(second); err != nil || len(missing) > 0 {
+		t.Errorf("missing %v, %v", missing, err)
+	}
+	for name, want := range map[string][]string{second: {"example/vit", "example/encoder"}, w.vit: nil} {
+		t.Setenv("HF_HUB_CACHE", t.TempDir())
+		if missing, err := pacl.MissingEncoders(name); err != nil || !slices.Equal(missing, want) {
+			t.Errorf("%s misses %v, %v, expected %v", name, missing, err, want)
+		}
+		t.Setenv("HF_HUB_CACHE", "")
+	}
 	must(t, segment("b", "--model", filepath.Join(w.root, "second"))...)
 	for _, reference := range []string{"example/vit", "example/names", "example/head"} {
 		must(t, "info", reference)
