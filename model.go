@@ -166,6 +166,9 @@ func (m *Model) openReadout(dir string, o Options) (err error) {
 		return fmt.Errorf("%s gives vectors of width %d, %s of width %d: they do not belong together",
 			m.text.Info().Dir, m.text.Width(), dir, m.vision.Info().ProjectionDim)
 	}
+	if m.text.Info().Hash != m.vision.Info().Hash {
+		o.Warn(fmt.Sprintf("%s and %s have vectors of the same width, but nothing tells that they were trained together", dir, m.text.Info().Dir))
+	}
 	return nil
 }
 

@@ -263,8 +263,12 @@ func (u *unpickler) scalar(code byte) error {
 		v, err := u.number(4)
 		u.push(int64(int32(v)))
 		return err
-	case 'K', 'M':
-		v, err := u.number(map[byte]uint64{'K': 1, 'M': 2}[code])
+	case 'K':
+		v, err := u.number(1)
+		u.push(int64(v))
+		return err
+	case 'M':
+		v, err := u.number(2)
 		u.push(int64(v))
 		return err
 	case 0x8a:
@@ -294,7 +298,13 @@ func (u *unpickler) scalar(code byte) error {
 }
 
 func (u *unpickler) text(code byte) error {
-	width := map[byte]uint64{'X': 4, 0x8c: 1, 0x8d: 8, 'T': 4, 'U': 1, 'B': 4, 'C': 1, 0x8e: 8}[code]
+	width := uint64(4) // bytes of the length
+	switch code {
+	case 0x8c, 'U', 'C':
+		width = 1
+	case 0x8d, 0x8e:
+		width = 8
+	}
 	b, err := u.counted(width)
 	if err != nil {
 		return err

@@ -124,6 +124,21 @@ func TestEncodersThatDoNotBelongTogether(t *testing.T) {
 	}
 }
 
+// Of a CLIP without a head nothing is known but the width: a text encoder of another one is told of.
+func TestAnotherTextEncoderForACLIP(t *testing.T) {
+	clip, other := testdata.Golden(t, "models", "tiny-clip-hf"), testdata.Golden(t, "models", "tiny-clip-openclip")
+	w := newWorld(t)
+	photo := filepath.Join(w.root, "data", "images", "000.png")
+	args := []string{"segment", "--vision", clip, "--labels", "red, green", "-o", filepath.Join(w.root, "out"), photo}
+	if status, _, stderr := execute(t, args...); status != 0 || strings.Contains(stderr, "warning") {
+		t.Errorf("a CLIP alone: status %d, %s", status, stderr)
+	}
+	status, _, stderr := execute(t, append(args, "--text", other)...)
+	if status != 0 || !strings.Contains(stderr, clip+" and "+other) {
+		t.Errorf("another CLIP's texts: status %d, %s", status, stderr)
+	}
+}
+
 func TestVocabularyFormats(t *testing.T) {
 	w := newWorld(t)
 	siglip := filepath.Join("..", "..", "encoder", "testdata", "siglip")
