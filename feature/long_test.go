@@ -34,7 +34,7 @@ func (s *endlessSource) Len() int                 { return -1 }
 // What an extraction holds does not grow with the list, and a long list goes on where it was interrupted. The real thing,
 // a million lines in another process, is internal/million.
 func TestLongListsAreStreamed(t *testing.T) {
-	const total, stop = 8_000, 3_000
+	const total, stop = 5_000, 2_500
 	dir, picture := t.TempDir(), picture24(t, 1)
 	extract := func(ctx context.Context, progress func(ExtractProgress)) error {
 		o := options(dir, &endlessSource{total: total, picture: picture})
@@ -57,9 +57,9 @@ func TestLongListsAreStreamed(t *testing.T) {
 		switch {
 		case first < 0:
 			first = p.Done
-		case early == 0 && p.Done > stop+1000:
+		case early == 0 && p.Done > stop+500:
 			early = heapInUse()
-		case late == 0 && p.Done > total-1000:
+		case late == 0 && p.Done > total-500:
 			late = heapInUse()
 		}
 	})
@@ -70,7 +70,7 @@ func TestLongListsAreStreamed(t *testing.T) {
 		t.Errorf("the second run began at image %d, %d were done before", first, stop)
 	}
 	if early == 0 || late == 0 || late > early+4<<20 {
-		t.Errorf("%d bytes are in use after %d images and %d after %d", early, stop+1000, late, total-1000)
+		t.Errorf("%d bytes are in use after %d images and %d after %d", early, stop+500, late, total-500)
 	}
 	c := open(t, dir)
 	if c.Len() != total || c.Caption(total-1, 0).Text != fmt.Sprintf("a cat with number %d", total) {
