@@ -137,9 +137,14 @@ func (r *cellRunner) Version(ctx context.Context, c report.Cell) (string, error)
 	info := vectors.Info()
 	fmt.Fprintln(hash, info.Vision.Hash, info.Text.Hash, info.Method)
 	if m, ok := vectors.(*Model); ok {
-		fmt.Fprintln(hash, precisionName(m.precision))
+		// The protocol holds all defaults of the model that change numbers; its card and history do not.
+		protocol, err := m.protocol(EvaluateOptions{})
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintln(hash, protocol, info.LogitScale, info.TauPatch)
 		if m.head != nil {
-			fmt.Fprintf(hash, "%+v\n", m.head.Description)
+			fmt.Fprintf(hash, "%+v %d\n", m.head.Head.Config, m.head.Description.Layer)
 			for _, tensor := range m.head.Head.Parameters.Tensors() {
 				_ = binary.Write(hash, binary.LittleEndian, tensor.Data) // a hash takes all
 			}

@@ -159,7 +159,7 @@ func (r *RetrievalResult) WriteCSV(w io.Writer) error {
 		key := strconv.Itoa(k)
 		shares = append(shares, share{"image_to_text@" + key, r.ImageToText[key]}, share{"text_to_image@" + key, r.TextToImage[key]})
 	}
-	return writeShares(w, r.Protocol, nil, "", shares...)
+	return writeShares(w, r.Protocol, nil, "count", shares...)
 }
 
 // share is a named number from 0 to 1.
@@ -170,11 +170,13 @@ type share struct {
 
 // writeShares writes the accuracy of classes and some means as CSV.
 func writeShares(w io.Writer, protocol string, classes []ClassScore, counted string, means ...share) error {
-	out := csv.NewWriter(w)
-	rows := [][]string{{"class", "accuracy", "count", "protocol"}}
-	if counted != "" {
-		rows[0][2] = counted
-	}
+	return csv.NewWriter(w).WriteAll(append([][]string{shareHeader(counted)}, shareRows(protocol, classes, means...)...))
+}
+
+// shareHeader names the columns of shareRows; counted is what a class has so many of.
+func shareHeader(counted string) []string { return []string{"class", "accuracy", counted, "protocol"} }
+
+func shareRows(protocol string, classes []ClassScore, means ...share) (rows [][]string) {
 	for _, c := range classes {
 		accuracy := ""
 		if c.Accuracy != nil {
@@ -185,7 +187,7 @@ func writeShares(w io.Writer, protocol string, classes []ClassScore, counted str
 	for _, mean := range means {
 		rows = append(rows, []string{"# " + mean.name, strconv.FormatFloat(mean.value, 'g', -1, 64), "", protocol})
 	}
-	return out.WriteAll(rows)
+	return rows
 }
 
 // WriteText prints the result for people.
@@ -263,15 +265,13 @@ func (a *Alignment) WriteJSON(w io.Writer) error { return writeJSON(w, a) }
 
 // WriteCSV prints one line a class, then the mean, for each side that was measured; the protocol tells them apart.
 func (a *Alignment) WriteCSV(w io.Writer) error {
+	rows := [][]string{shareHeader("patches")}
 	for _, r := range []*PatchResult{a.Before, a.After} {
-		if r == nil {
-			continue
-		}
-		if err := r.WriteCSV(w); err != nil {
-			return err
+		if r != nil {
+			rows = append(rows, shareRows(r.Protocol, r.PerClass, share{"accuracy", r.Accuracy})...)
 		}
 	}
-	return nil
+	return csv.NewWriter(w).WriteAll(rows)
 }
 
 // WriteText prints the result for people.
