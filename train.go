@@ -167,10 +167,14 @@ func Train(ctx context.Context, o TrainOptions) (*Training, error) {
 	if o.Recipe != nil {
 		o.Recipe(&recipe)
 	}
+	training := filepath.Join(o.Out, "training")
 	result, err := align.Train(ctx, cache, align.TrainOptions{
-		Recipe: recipe, Dir: filepath.Join(o.Out, "training"), CheckpointEvery: o.CheckpointEvery, Progress: o.Progress,
+		Recipe: recipe, Dir: training, CheckpointEvery: o.CheckpointEvery, Progress: o.Progress,
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := drawCurves(training); err != nil {
 		return nil, err
 	}
 	model := &align.Model{Description: describe(cache, recipe, result, o), Head: result.Head, NamesMean: cache.Manifest().Text.Mean}

@@ -1,7 +1,8 @@
 package align
 
 import (
-	"math"
+	"crypto/sha256"
+	"encoding/binary"
 	"math/rand/v2"
 
 	"github.com/pacl/pacl/feature"
@@ -11,11 +12,18 @@ import (
 // Streams of random numbers: each use has its own, derived from the seed and from what it is for, so that a training that
 // is taken up again needs no state but its step.
 const (
-	streamSplit      = 1
-	streamOrder      = 2
-	streamDraw       = 3
-	streamValidation = 4
+	streamOrder      = 1
+	streamDraw       = 2
+	streamValidation = 3
 )
+
+// HeldOut says whether an image is kept out of training when about this share of all is. It goes by a hash of the image's
+// key alone: neither the seed nor the rest of the list moves an image across the split, a larger share holds what a
+// smaller one does, and an experiment can find the photos that a head has not seen.
+func HeldOut(key string, share float64) bool {
+	sum := sha256.Sum256([]byte(key))
+	return float64(binary.BigEndian.Uint64(sum[:])>>11)/(1<<53) < share
+}
 
 func stream(seed uint64, use, epoch, image uint64) *rand.Rand {
 	return rand.New(rand.NewPCG(seed*0x9e3779b97f4a7c15+use, epoch<<40^image))
@@ -34,9 +42,13 @@ type sampler struct {
 
 func newSampler(cache *feature.Cache, r Recipe) *sampler {
 	s := &sampler{cache: cache, recipe: r, epoch: -1}
-	images := stream(r.Seed, streamSplit, 0, 0).Perm(cache.Len())
-	held := int(math.Round(r.Validation * float64(cache.Len())))
-	s.validation, s.training = images[:held], images[held:]
+	for image := range cache.Len() {
+		if HeldOut(cache.Key(image), r.Validation) {
+			s.validation = append(s.validation, image)
+		} else {
+			s.training = append(s.training, image)
+		}
+	}
 	s.batch = min(r.Batch, len(s.training))
 	return s
 }

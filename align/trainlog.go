@@ -1,8 +1,11 @@
 package align
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -59,3 +62,33 @@ func (l *trainLog) sync() error {
 }
 
 func (l *trainLog) close() error { return l.file.Close() }
+
+// ReadLog reads the log in the directory of a training; a training that has not begun has none. A last line that was cut
+// off is left out.
+func ReadLog(dir string) ([]Progress, error) {
+	path := filepath.Join(dir, LogName)
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("training log: %w", err)
+	}
+	defer file.Close()
+	var log []Progress
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		var p Progress
+		if err := json.Unmarshal(lines.Bytes(), &p); err != nil {
+			if !lines.Scan() {
+				break
+			}
+			return nil, fmt.Errorf("training log: %s: line %d: %w", path, len(log)+1, err)
+		}
+		log = append(log, p)
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("training log: %s: %w", path, err)
+	}
+	return log, nil
+}

@@ -24,7 +24,8 @@ type Finder interface {
 //
 // A mosaic is a square of Tiles x Tiles photos, each of another name, and its mask says which name each tile shows. It
 // needs no masks, so hyper-parameters can be chosen by it. The photos have a main name: one that at least half of
-// their captions mention, and twice as many as any other name that competes.
+// their captions mention, and twice as many as any other name that competes. A mosaic of one tile is a photo by itself:
+// it says how well patches are named in their own surroundings and at their own scale, and nothing of borders.
 type MosaicOptions struct {
 	Names []string // the known names
 	Find  Finder   // finds them in captions
@@ -32,7 +33,7 @@ type MosaicOptions struct {
 	// same of a patch. Nil asks for DefaultGroups.
 	Groups    [][]string
 	Count     int     // mosaics; 0 is 200
-	Tiles     int     // per side; 0 is 2
+	Tiles     int     // per side, 1 to 8; 0 is 2
 	Pixels    int     // side of the mosaic; 0 is 448
 	MinPhotos int     // a name competes when so many photos have it as their main name; 0 is 4
 	Border    float64 // share of a tile's side that is not scored at each of its edges: objects are in the middle
@@ -70,8 +71,8 @@ func (o MosaicOptions) withDefaults() (MosaicOptions, error) {
 		return o, errors.New("mosaics: no names, expected a names table or a list of names")
 	case o.Count < 1 || o.Count > 1e6:
 		return o, fmt.Errorf("mosaics: count %d, expected 1 to a million", o.Count)
-	case o.Tiles < 2 || o.Tiles > 8:
-		return o, fmt.Errorf("mosaics: %d tiles a side, expected 2 to 8", o.Tiles)
+	case o.Tiles < 1 || o.Tiles > 8:
+		return o, fmt.Errorf("mosaics: %d tiles a side, expected 1 to 8", o.Tiles)
 	case o.Pixels < 16*o.Tiles || o.Pixels > 8192:
 		return o, fmt.Errorf("mosaics: side of %d pixels, expected %d to 8192", o.Pixels, 16*o.Tiles)
 	case !(o.Border >= 0 && o.Border < 0.5):

@@ -1,0 +1,75 @@
+package pacl
+
+import (
+	"io"
+	"path/filepath"
+
+	"github.com/pacl/pacl/align"
+	"github.com/pacl/pacl/internal/atomicfile"
+	"github.com/pacl/pacl/render"
+)
+
+// CurvesName is the picture of a training's curves beside its log.
+const CurvesName = "curves.png"
+
+// drawCurves draws the log of a training.
+func drawCurves(dir string) error {
+	log, err := align.ReadLog(dir)
+	if err != nil || len(log) == 0 {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(dir, CurvesName), func(w io.Writer) error { return render.Curves(w, trainingPanels(log)) })
+}
+
+// trainingPanels are the curves that are worth a look. Batches differ from one to the next more than a head does, so
+// what is measured on them is drawn with its running mean over an epoch.
+func trainingPanels(log []align.Progress) []render.Panel {
+	perEpoch := max(log[0].Steps/max(log[0].Epochs, 1), 1)
+	series := func(name string, value func(align.Progress) float64) render.Series {
+		s := render.Series{Name: name}
+		for _, p := range log {
+			s.X, s.Y = append(s.X, float64(p.Step)), append(s.Y, value(p))
+		}
+		return s
+	}
+	smooth := func(s render.Series) render.Series {
+		mean := render.Series{Name: s.Name, X: s.X, Y: make([]float64, len(s.Y)), Strong: true}
+		sum := 0.0
+		for i, y := range s.Y {
+			if sum += y; i >= perEpoch {
+				sum -= s.Y[i-perEpoch]
+			}
+			mean.Y[i] = sum / float64(min(i+1, perEpoch))
+		}
+		return mean
+	}
+	validation := func(name string, value func(*align.Validation) float64) render.Series {
+		s := render.Series{Name: name, Strong: true}
+		for _, p := range log {
+			if p.Validation != nil {
+				s.X, s.Y = append(s.X, float64(p.Step)), append(s.Y, value(p.Validation))
+			}
+		}
+		return s
+	}
+	loss := series("batches", func(p align.Progress) float64 { return p.Loss })
+	bound := series("batches", func(p align.Progress) float64 { return p.Bound })
+	return []render.Panel{
+		{Title: "loss", XLabel: "step", Series: []render.Series{
+			loss, smooth(render.Series{Name: "mean over an epoch", X: loss.X, Y: loss.Y}),
+			validation("validation", func(v *align.Validation) float64 { return v.Loss }),
+		}},
+		{Title: "mutual information, at least (nats)", XLabel: "step", Series: []render.Series{
+			bound, smooth(render.Series{Name: "mean over an epoch", X: bound.X, Y: bound.Y}),
+			validation("validation", func(v *align.Validation) float64 { return v.Bound }),
+		}},
+		{Title: "retrieval at 1", XLabel: "step", Series: []render.Series{
+			smooth(series("image to text", func(p align.Progress) float64 { return p.ImageToText })),
+			smooth(series("text to image", func(p align.Progress) float64 { return p.TextToImage })),
+			validation("image to text, validation", func(v *align.Validation) float64 { return v.ImageToText }),
+			validation("text to image, validation", func(v *align.Validation) float64 { return v.TextToImage }),
+		}},
+		{Title: "learning rate", XLabel: "step", Series: []render.Series{series("rate", func(p align.Progress) float64 { return p.Rate })}},
+		{Title: "logit scale", XLabel: "step", Series: []render.Series{series("scale", func(p align.Progress) float64 { return p.LogitScale })}},
+	}
+}
