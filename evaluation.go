@@ -3,8 +3,10 @@ package pacl
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
+	"github.com/pacl/pacl/align"
 	"github.com/pacl/pacl/caption"
 	"github.com/pacl/pacl/encoder"
 	"github.com/pacl/pacl/evaluate"
@@ -128,9 +130,19 @@ type MosaicOptions struct {
 	Pixels    int     // side of a mosaic; 0 = 448
 	MinPhotos int     // of a name that competes; 0 = 4
 	Border    float64 // share of a tile's side that is not scored at each of its edges
-	// Keep chooses photos by key, as those of a validation split; nil keeps all.
-	Keep func(key string) bool
+	// Photos are those that tiles are taken from: all, or those that the head was not trained on (held-out). Empty: the
+	// held-out ones where the head was trained on these captions and kept some out, all otherwise.
+	Photos MosaicPhotos
 }
+
+// MosaicPhotos says which captioned photos become tiles.
+type MosaicPhotos string
+
+// The choices of photos.
+const (
+	MosaicAll     MosaicPhotos = "all"
+	MosaicHeldOut MosaicPhotos = "held-out"
+)
 
 // MosaicDataset is a data set of mosaics. It reads its tiles when they are asked for, so that it has to be closed.
 type MosaicDataset struct {
@@ -156,14 +168,44 @@ func (m *Model) Mosaics(ctx context.Context, o MosaicOptions) (*MosaicDataset, e
 	for i := range names {
 		names[i] = table.Name(i)
 	}
+	keep, err := m.mosaicPhotos(&o, source.Hash())
+	if err != nil {
+		return nil, errors.Join(err, source.Close())
+	}
 	d, err := evaluate.Mosaics(ctx, source, evaluate.MosaicOptions{
 		Names: names, Find: table, Count: o.Count, Tiles: o.Tiles, Pixels: o.Pixels, Seed: o.Seed,
-		MinPhotos: o.MinPhotos, Border: o.Border, Keep: o.Keep,
+		MinPhotos: o.MinPhotos, Border: o.Border, Keep: keep, Photos: string(o.Photos),
 	})
 	if err != nil {
 		return nil, errors.Join(err, source.Close())
 	}
 	return &MosaicDataset{d, source}, nil
+}
+
+// mosaicPhotos settles which photos become tiles and returns what chooses them by their keys, nil for all.
+func (m *Model) mosaicPhotos(o *MosaicOptions, captions string) (func(key string) bool, error) {
+	share, trained := 0.0, false
+	if m.head != nil {
+		share, trained = m.head.Description.Recipe.Validation, m.head.Description.Data.Hash == captions
+	}
+	switch o.Photos {
+	case "":
+		o.Photos = MosaicAll
+		if trained && share > 0 {
+			o.Photos = MosaicHeldOut
+		}
+	case MosaicHeldOut:
+		if share == 0 {
+			return nil, fmt.Errorf("mosaics: model %s kept no photos out of its training", m.name)
+		}
+	case MosaicAll:
+	default:
+		return nil, fmt.Errorf("mosaics: photos %q, expected %s or %s", o.Photos, MosaicAll, MosaicHeldOut)
+	}
+	if o.Photos == MosaicAll {
+		return nil, nil
+	}
+	return func(key string) bool { return align.HeldOut(key, share) }, nil
 }
 
 // DatasetNames are the data sets that Evaluate knows.

@@ -40,6 +40,8 @@ type MosaicOptions struct {
 	Seed      uint64
 	// Keep chooses photos by key, as those of a validation split; nil keeps all.
 	Keep func(key string) bool
+	// Photos says in the protocol which photos Keep keeps, if not all.
+	Photos string
 }
 
 // DefaultGroups are names in captions that mean the same to a segmenter.
@@ -160,11 +162,14 @@ func Mosaics(ctx context.Context, source caption.Source, options MosaicOptions) 
 			make: func() (*imaging.Image, *imaging.Mask, error) { return lay(chosen, o) },
 		})
 	}
+	if o.Photos == "" {
+		o.Photos = "all"
+	}
 	hash := source.Hash()
 	d.protocolID = []string{
 		fmt.Sprintf("tiles=%dx%d", o.Tiles, o.Tiles), fmt.Sprintf("pixels=%d", o.Pixels), fmt.Sprintf("seed=%d", o.Seed),
 		fmt.Sprintf("min=%d", o.MinPhotos), "border=" + strconv.FormatFloat(o.Border, 'g', -1, 64),
-		fmt.Sprintf("labels=%d", len(labels)), "captions=" + hash[:min(12, len(hash))],
+		fmt.Sprintf("labels=%d", len(labels)), "captions=" + hash[:min(12, len(hash))], "photos=" + o.Photos,
 	}
 	return d, nil
 }

@@ -188,7 +188,7 @@ func TestSegmentationOfMosaics(t *testing.T) {
 	if result.MIoU != 1 || result.PixelAccuracy != 1 {
 		t.Errorf("the oracle gets %v, expected 1", result.MIoU)
 	}
-	const line = "mosaic n=20 window=whole templates=table synonyms=off background=ignored border=0 captions=0123456789ab labels=5 min=4 pixels=64 seed=0 tiles=2x2"
+	const line = "mosaic n=20 window=whole templates=table synonyms=off background=ignored border=0 captions=0123456789ab labels=5 min=4 photos=all pixels=64 seed=0 tiles=2x2"
 	if result.Protocol != line {
 		t.Errorf("protocol %q, expected %q", result.Protocol, line)
 	}

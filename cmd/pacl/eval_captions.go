@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -54,7 +55,8 @@ type mosaicCommand struct {
 	maskFlags
 	captionFlags
 	Count     int     `default:"200" help:"How many mosaics."`
-	Tiles     int     `default:"2" help:"Tiles per side."`
+	Photos    string  `enum:"all,held-out," default:"" placeholder:"KIND" help:"Photos to lay: held-out, those that the head was not trained on, or all. Default: held-out where the head was trained on these captions."`
+	Tiles     int     `default:"2" help:"Tiles per side; 1 measures photos by themselves, each under its main name."`
 	Pixels    int     `default:"448" help:"Side of a mosaic."`
 	MinPhotos int     `default:"4" help:"Photos that a name needs to compete."`
 	Border    float64 `help:"Share of a tile's side that is not scored at each of its edges."`
@@ -90,6 +92,7 @@ func (c *mosaicCommand) mosaics(p *evaluate.Protocol) (pacl.MosaicOptions, error
 	o := pacl.MosaicOptions{
 		Captions: c.Captions, Source: c.source(),
 		Seed: c.Seed, Count: c.Count, Tiles: c.Tiles, Pixels: c.Pixels, MinPhotos: c.MinPhotos, Border: c.Border,
+		Photos: pacl.MosaicPhotos(c.Photos),
 	}
 	if p == nil {
 		return o, nil
@@ -100,6 +103,6 @@ func (c *mosaicCommand) mosaics(p *evaluate.Protocol) (pacl.MosaicOptions, error
 	if err != nil {
 		return o, fmt.Errorf("protocol %q is not one of mosaics", c.Protocol)
 	}
-	o.Count = p.N
+	o.Count, o.Photos = p.N, pacl.MosaicPhotos(cmp.Or(p.More["photos"], string(pacl.MosaicAll)))
 	return o, nil
 }
