@@ -7,9 +7,8 @@ import (
 	"github.com/pacl/pacl/imaging"
 )
 
-// EncodeBatch is Encode for several photos: those whose inputs have the same size, and that are looked at whole, go
-// through the encoder together. The results are in the order of the photos and do not depend on their company.
-func (m *Model) EncodeBatch(ctx context.Context, photos []*imaging.Image, o ImageOptions) ([]*Encoded, error) {
+// encodeOnce looks at photos once: at one size, not mirrored.
+func (m *Model) encodeOnce(ctx context.Context, photos []*imaging.Image, o ImageOptions) ([]*Encoded, error) {
 	type inputSize struct{ width, height int }
 	together := make(map[inputSize][]int)
 	results := make([]*Encoded, len(photos))
@@ -23,7 +22,7 @@ func (m *Model) EncodeBatch(ctx context.Context, photos []*imaging.Image, o Imag
 			together[size] = append(together[size], i)
 			continue
 		}
-		if results[i], err = m.Encode(ctx, photo, o); err != nil {
+		if results[i], err = m.encodeWindows(ctx, photo, plan); err != nil {
 			return nil, err
 		}
 	}

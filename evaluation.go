@@ -20,6 +20,7 @@ type EvaluateOptions struct {
 	Templates  string
 	Synonyms   bool // score all words of a class, not only the first
 	Background float64
+	ImagePrior float64            // weight of the photo as a whole, as SegmentOptions have it
 	Refine     readout.Refinement // by the colours of the photo; the zero value is none
 	Run        evaluate.RunOptions
 	// More stands in the protocol line beside what the experiment itself says: how a threshold was found, for one.
@@ -74,7 +75,7 @@ func (m *Model) segmenter(ctx context.Context, classes []evaluate.Class, o Evalu
 		if err != nil {
 			return nil, err
 		}
-		result, err := m.SegmentScores(ctx, scores, r.vocabulary, SegmentOptions{Background: o.Background, Refine: o.Refine, Photo: photo})
+		result, err := m.SegmentScores(ctx, scores, r.vocabulary, SegmentOptions{Background: o.Background, ImagePrior: o.ImagePrior, Refine: o.Refine, Photo: photo})
 		if err != nil {
 			return nil, err
 		}
@@ -111,7 +112,7 @@ func (m *Model) SweepBackground(ctx context.Context, d *evaluate.Dataset, thresh
 		if err != nil {
 			return nil, nil, err
 		}
-		labelled, err := m.labels(ctx, scores, SegmentOptions{Refine: o.Refine, Photo: photo}, true)
+		labelled, err := m.labels(ctx, scores, SegmentOptions{ImagePrior: o.ImagePrior, Refine: o.Refine, Photo: photo}, true)
 		if err != nil {
 			return nil, nil, err
 		}

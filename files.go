@@ -129,7 +129,7 @@ func (m *Model) SegmentFiles(ctx context.Context, photos []Photo, v *Vocabulary,
 func (m *Model) settings(v *Vocabulary, o FileOptions) string {
 	info := m.Info()
 	digest := sha256.New()
-	for _, part := range []any{info.Name, info.Vision.Hash, info.Text.Hash, info.Method, v.Labels, v.vectors, o.Image, o.Segment, o.Heatmaps, o.Opacity} {
+	for _, part := range []any{info.Name, info.Vision.Hash, info.Text.Hash, info.Method, v.Labels, v.vectors, o.Image, o.Segment, m.imagePrior(o.Segment.ImagePrior), o.Heatmaps, o.Opacity} {
 		fmt.Fprintf(digest, "%v\n", part)
 	}
 	if o.ExtraKey != "" {
@@ -228,7 +228,8 @@ func (r *fileRun) segment(ctx context.Context, photo Photo, stem string) (*FileS
 
 func (r *fileRun) summarise(photo Photo, s *Segmentation) *FileSummary {
 	protocol, err := r.model.protocol(EvaluateOptions{
-		Image: r.options.Image, Templates: r.vocabulary.templates, Background: r.options.Segment.Background, Refine: r.options.Segment.Refine,
+		Image: r.options.Image, Templates: r.vocabulary.templates, Background: r.options.Segment.Background,
+		ImagePrior: r.options.Segment.ImagePrior, Refine: r.options.Segment.Refine,
 	})
 	line := ""
 	if err == nil {

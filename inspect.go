@@ -107,7 +107,8 @@ func (a *About) Lines() []string {
 	if d := a.Model; d != nil {
 		add("PACL head: %d -> %d -> %d, pooling %s, text embedder %s, tau_patch %g, %d parameters",
 			d.Head.TokenWidth, d.Head.Hidden, d.Head.Width, d.Head.Pooling, d.Head.Text, d.Head.TauPatch, align.ParameterCount(d.Head))
-		add("input: short side %d, patch stride %d", d.InputSize, d.Stride)
+		add("input: short side %d, patch stride %d, scales %d, mirror image %t, weight of the photo as a whole %g",
+			d.InputSize, d.Stride, max(d.Scales, 1), d.Mirror, d.ImagePrior)
 		for _, e := range []struct {
 			role string
 			r    align.EncoderReference

@@ -381,8 +381,11 @@ type Info struct {
 	Width        int    // of the space that patches and words share
 	InputSize    int    // short side at which photos are encoded unless asked otherwise, pixels
 	Stride       int
+	Scales       int  // sizes that a photo is looked at
+	Mirror       bool // as well
 	LogitScale   float64
 	TauPatch     float64
+	ImagePrior   float64            // weight of the photo as a whole in what its pixels are
 	Templates    string             // that words are put into unless asked otherwise
 	Head         *align.Description // nil without a head
 }
@@ -392,7 +395,7 @@ const defaultTauPatch = 0.01
 
 // Info says what the model is.
 func (m *Model) Info() Info {
-	info := Info{Name: m.name, Vision: m.vision.Info()}
+	info := Info{Name: m.name, Scales: 1, Vision: m.vision.Info()}
 	if m.text == nil {
 		info.Method, info.Width = tokenVectors, info.Vision.Width
 		info.InputSize, info.Stride = info.Vision.ImageSize, info.Vision.PatchSize
@@ -410,8 +413,8 @@ func (m *Model) Info() Info {
 	}
 	d := m.head.Description
 	info.Method, info.Width = string(d.Head.Pooling), d.Head.Width
-	info.InputSize, info.Stride = d.InputSize, d.Stride
-	info.LogitScale, info.TauPatch = m.head.Head.LogitScale(), d.Head.TauPatch
+	info.InputSize, info.Stride, info.Scales, info.Mirror = d.InputSize, d.Stride, max(d.Scales, 1), d.Mirror
+	info.LogitScale, info.TauPatch, info.ImagePrior = m.head.Head.LogitScale(), d.Head.TauPatch, d.ImagePrior
 	info.Templates = "pacl7"
 	if m.head.NamesMean != nil {
 		info.Templates = m.namesTemplate()
@@ -430,32 +433,36 @@ type ImageOptions struct {
 	Stride        int // of the patch embedding
 	Window        int // side of sliding windows, pixels of the input; 0 = the whole input at once
 	WindowStride  int // 0 = half a window
+	// Scales is how many sizes a photo is looked at, each the root of 2 larger than the one before; what patches say at
+	// each is averaged.
+	Scales int
+	// Mirror says whether the mirror image is looked at as well, and averaged.
+	Mirror Switch
 }
+
+// Switch turns something on or off that models have a setting for.
+type Switch int
+
+// The positions of a Switch.
+const (
+	Own Switch = iota // as the model has it
+	On
+	Off
+)
 
 // Encoded is a photo's patch vectors, which any words are scored against.
 type Encoded struct {
 	Geometry readout.Geometry
 	Width    int
-	Patches  []float32 // [GridH*GridW, Width], unit vectors (means of them where windows overlap)
+	Patches  []float32 // [GridH*GridW, Width], unit vectors, or means of them where a patch is looked at several times
 }
 
 // Bytes is the memory that it holds.
 func (e *Encoded) Bytes() int64 { return int64(4*len(e.Patches)) + 256 }
 
-// Encode encodes a photo: one forward pass for each window, however many words are scored later.
-func (m *Model) Encode(ctx context.Context, im *imaging.Image, o ImageOptions) (*Encoded, error) {
-	plan, err := m.plan(im, o)
-	if err != nil {
-		return nil, err
-	}
+// encodeWindows encodes a photo by windows.
+func (m *Model) encodeWindows(ctx context.Context, im *imaging.Image, plan readout.Plan) (*Encoded, error) {
 	resized := imaging.Resize(im, plan.InputW, plan.InputH, m.vision.Info().Resample)
-	if len(plan.Windows) == 1 {
-		patches, err := m.patches(ctx, m.vision.Pixels(resized), 1, plan.InputH, plan.InputW, plan.Stride)
-		if err != nil {
-			return nil, err
-		}
-		return &Encoded{plan.Geometry, len(patches) / plan.Cells(), patches}, nil
-	}
 	lattice := readout.NewLattice(plan, m.Info().Width)
 	const windowsAtOnce = 8
 	for first := 0; first < len(plan.Windows); first += windowsAtOnce {

@@ -3,6 +3,7 @@ package pacl
 import (
 	"fmt"
 	"maps"
+	"strconv"
 
 	"github.com/pacl/pacl/caption"
 	"github.com/pacl/pacl/evaluate"
@@ -14,6 +15,14 @@ import (
 const (
 	precisionKey = "precision"
 	readoutKey   = "readout"
+)
+
+// Keys of a protocol line that say how photos were looked at beside sizes and windows; a line without them was made with
+// one scale, no mirror image and no weight of the photo as a whole.
+const (
+	scalesKey = "scales"
+	mirrorKey = "mirror"
+	priorKey  = "prior"
 )
 
 // templateNames are the sets of templates by the number that a protocol prints for them.
@@ -32,6 +41,19 @@ func (m *Model) protocol(o EvaluateOptions) (evaluate.Protocol, error) {
 	p.More[precisionKey] = precisionName(m.precision)
 	if m.head == nil {
 		p.More[readoutKey] = info.Method
+	}
+	scales := o.Image.Scales
+	if scales == 0 {
+		scales = info.Scales
+	}
+	if scales > 1 {
+		p.More[scalesKey] = strconv.Itoa(scales)
+	}
+	if m.mirrors(o.Image) {
+		p.More[mirrorKey] = "on"
+	}
+	if weight := m.imagePrior(o.ImagePrior); weight > 0 {
+		p.More[priorKey] = strconv.FormatFloat(weight, 'g', -1, 64)
 	}
 	if p.Size == (readout.InputSize{}) {
 		p.Size.Short = info.InputSize
@@ -79,6 +101,22 @@ func FromProtocol(p evaluate.Protocol) (EvaluateOptions, error) {
 	}
 	if o.Templates == "table" {
 		o.Templates = ""
+	}
+	o.Image.Scales, o.Image.Mirror, o.ImagePrior = 1, Off, -1
+	if text, ok := p.More[scalesKey]; ok {
+		var err error
+		if o.Image.Scales, err = strconv.Atoi(text); err != nil || o.Image.Scales < 1 {
+			return o, fmt.Errorf("protocol: %s=%s, expected a whole number above 0", scalesKey, text)
+		}
+	}
+	if p.More[mirrorKey] == "on" {
+		o.Image.Mirror = On
+	}
+	if text, ok := p.More[priorKey]; ok {
+		var err error
+		if o.ImagePrior, err = strconv.ParseFloat(text, 64); err != nil || !(o.ImagePrior > 0) {
+			return o, fmt.Errorf("protocol: %s=%s, expected a number above 0", priorKey, text)
+		}
 	}
 	if p.Refine != "" {
 		var err error

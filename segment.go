@@ -276,6 +276,9 @@ type SegmentOptions struct {
 	Temperature float64
 	// Confidence asks for the winners' mean share in the results.
 	Confidence bool
+	// ImagePrior is the weight that the photo as a whole has in what its pixels are (see readout.Prior); 0 = the model's
+	// own, below 0 = none.
+	ImagePrior float64
 	// Refine is a refinement by the colours of Photo, which must then be given; the zero value is none.
 	Refine readout.Refinement
 	Photo  *imaging.Image
@@ -322,12 +325,31 @@ func (m *Model) SegmentScores(ctx context.Context, scores readout.Scores, v *Voc
 	return result, nil
 }
 
-// labels reads scores out, refined where that is asked for, and with the winner's share at every pixel for shares.
-func (m *Model) labels(ctx context.Context, scores readout.Scores, o SegmentOptions, shares bool) (*readout.Segmentation, error) {
-	options := readout.Options{LogitScale: m.Info().LogitScale, Background: o.Background, Confidence: o.Confidence || shares, ConfidenceMap: shares}
+// ReadoutOptions are the options of package readout that stand for those of a segmentation with this model.
+func (m *Model) ReadoutOptions(o SegmentOptions) readout.Options {
+	info := m.Info()
+	options := readout.Options{
+		LogitScale: info.LogitScale, Background: o.Background, Confidence: o.Confidence,
+		Prior: readout.Prior{Weight: m.imagePrior(o.ImagePrior), Tau: info.TauPatch},
+	}
 	if o.Temperature > 0 {
 		options.LogitScale = 1 / o.Temperature
 	}
+	return options
+}
+
+// imagePrior is the weight that is asked for, or the model's own.
+func (m *Model) imagePrior(asked float64) float64 {
+	if asked != 0 {
+		return max(asked, 0)
+	}
+	return m.Info().ImagePrior
+}
+
+// labels reads scores out, refined where that is asked for, and with the winner's share at every pixel for shares.
+func (m *Model) labels(ctx context.Context, scores readout.Scores, o SegmentOptions, shares bool) (*readout.Segmentation, error) {
+	options := m.ReadoutOptions(o)
+	options.Confidence, options.ConfidenceMap = o.Confidence || shares, shares
 	if o.Refine.Iterations == 0 {
 		return readout.Segment(ctx, scores, options)
 	}

@@ -122,7 +122,12 @@ type TrainOptions struct {
 	Extract  FeatureOptions
 	// InputSize is the short side at which the model will segment; 0 = the size of the features.
 	InputSize int
-	Out       string // model directory; its folder "training" holds checkpoint, log and curves
+	// Scales and Mirror say how often the model will look at a photo, as ImageOptions have it.
+	Scales int
+	Mirror bool
+	// ImagePrior is the weight that the photo as a whole will have in what its pixels are; see readout.Prior.
+	ImagePrior float64
+	Out        string // model directory; its folder "training" holds checkpoint, log and curves
 	// Recipe changes the default recipe for the cache's widths.
 	Recipe          func(*align.Recipe)
 	CheckpointEvery int
@@ -192,6 +197,7 @@ func describe(cache *feature.Cache, recipe align.Recipe, result *align.TrainResu
 	d := align.Description{
 		Vision: reference(m.Vision), Text: reference(m.Text),
 		InputSize: m.Preprocessing.Size, Stride: m.Preprocessing.Stride, Layer: m.Preprocessing.Layer,
+		Scales: o.Scales, Mirror: o.Mirror, ImagePrior: o.ImagePrior,
 		Data: align.Data{
 			Name: o.DataName, Hash: m.DataHash, Images: cache.Len(), Training: result.Training,
 			Validation: cache.Len() - result.Training, Licences: o.Licences,

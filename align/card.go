@@ -43,6 +43,15 @@ func (d Description) Card() string {
 		layer = fmt.Sprintf("block %d", d.Layer)
 	}
 	line("Input: short side %d pixels, patch stride %d, tokens of %s. Prompt templates: %s.", d.InputSize, d.Stride, layer, templates)
+	if d.Scales > 1 {
+		line("Photos are looked at %d sizes, each the root of 2 larger than the one before, and averaged.", d.Scales)
+	}
+	if d.Mirror {
+		line("Their mirror images are looked at as well.")
+	}
+	if d.ImagePrior > 0 {
+		line("A label's scores are raised by %g times its compatibility with the photo as a whole.", d.ImagePrior)
+	}
 	line("")
 	line("## Data")
 	line("")

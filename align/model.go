@@ -51,17 +51,21 @@ type Data struct {
 
 // Description is pacl.json: what a head needs beside its numbers, and where it comes from.
 type Description struct {
-	Version   int                `json:"version"`
-	Head      Config             `json:"head"`
-	Vision    EncoderReference   `json:"vision"`
-	Text      EncoderReference   `json:"text"`
-	InputSize int                `json:"input_size"` // short side, in pixels
-	Stride    int                `json:"stride"`     // of the patch embedding
-	Layer     int                `json:"layer"`      // block whose tokens are used, 0 = the last
-	Templates []string           `json:"templates"`  // prompts that names are put into; none: the name itself
-	Data      Data               `json:"data"`
-	Recipe    Recipe             `json:"recipe"`
-	Scores    map[string]float64 `json:"scores,omitempty"`
+	Version   int              `json:"version"`
+	Head      Config           `json:"head"`
+	Vision    EncoderReference `json:"vision"`
+	Text      EncoderReference `json:"text"`
+	InputSize int              `json:"input_size"`       // short side, in pixels
+	Stride    int              `json:"stride"`           // of the patch embedding
+	Layer     int              `json:"layer"`            // block whose tokens are used, 0 = the last
+	Scales    int              `json:"scales,omitempty"` // sizes that a photo is looked at, each the root of 2 larger; 0 = one
+	Mirror    bool             `json:"mirror,omitempty"` // the mirror image is looked at as well
+	// ImagePrior is the weight that the photo as a whole has in what its pixels are; see readout.Prior.
+	ImagePrior float64            `json:"image_prior,omitempty"`
+	Templates  []string           `json:"templates"` // prompts that names are put into; none: the name itself
+	Data       Data               `json:"data"`
+	Recipe     Recipe             `json:"recipe"`
+	Scores     map[string]float64 `json:"scores,omitempty"`
 }
 
 // Model is a head with its description.
@@ -178,6 +182,12 @@ func (d Description) validate() error {
 	}
 	if d.Stride < 1 || d.Stride > d.InputSize {
 		return fmt.Errorf("stride is %d, expected 1 to the input size %d", d.Stride, d.InputSize)
+	}
+	if d.Scales < 0 || d.Scales > 6 {
+		return fmt.Errorf("scales is %d, expected 0 to 6", d.Scales)
+	}
+	if !(d.ImagePrior >= 0 && d.ImagePrior <= 100) {
+		return fmt.Errorf("image prior is %g, expected 0 to 100", d.ImagePrior)
 	}
 	if d.Layer < 0 || d.Layer > widthLimit {
 		return fmt.Errorf("layer is %d, expected 0 to %d", d.Layer, widthLimit)

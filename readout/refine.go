@@ -102,6 +102,10 @@ func SegmentRefined(ctx context.Context, s Scores, pixels []uint8, r Refinement,
 	if needShare && !(o.LogitScale > 0 && o.LogitScale <= 1e6) {
 		return nil, fmt.Errorf("read-out: logit scale %v, expected above 0 and at most 1e6", o.LogitScale)
 	}
+	if err := o.Prior.Check(); err != nil {
+		return nil, err
+	}
+	s, added := s.raise(o.Prior)
 	s.Data = finite(s.Data)
 	result := &Segmentation{Width: s.ImageW, Height: s.ImageH, ID: make([]uint16, s.ImageH*s.ImageW), Stats: make([]Stat, s.Labels+1)}
 	if o.ConfidenceMap {
@@ -157,7 +161,7 @@ func SegmentRefined(ctx context.Context, s Scores, pixels []uint8, r Refinement,
 			}
 		}
 	}
-	result.summarise([][]tally{tallies}, o)
+	result.summarise([][]tally{tallies}, added, o)
 	return result, nil
 }
 

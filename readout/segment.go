@@ -19,6 +19,8 @@ type Options struct {
 	// an exponential for each label that matters at a pixel.
 	Confidence    bool
 	ConfidenceMap bool
+	// Prior gives the photo as a whole a say.
+	Prior Prior
 }
 
 // Stat says what a label got.
@@ -47,6 +49,10 @@ func Segment(ctx context.Context, s Scores, o Options) (*Segmentation, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
+	if err := o.Prior.Check(); err != nil {
+		return nil, err
+	}
+	s, added := s.raise(o.Prior)
 	if o.Background < 0 || o.Background > 1 || math.IsNaN(o.Background) {
 		return nil, fmt.Errorf("read-out: background threshold %v, expected 0 to 1", o.Background)
 	}
@@ -90,12 +96,13 @@ func Segment(ctx context.Context, s Scores, o Options) (*Segmentation, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	result.summarise(sums, o)
+	result.summarise(sums, added, o)
 	return result, nil
 }
 
 // summarise adds the tallies of bands in their order, so that the sums do not depend on who worked on what.
-func (r *Segmentation) summarise(bands [][]tally, o Options) {
+// added is what the prior added to each label's scores, nil without one.
+func (r *Segmentation) summarise(bands [][]tally, added []float64, o Options) {
 	for l := range r.Stats {
 		var total tally
 		for _, t := range bands {
@@ -106,6 +113,9 @@ func (r *Segmentation) summarise(bands [][]tally, o Options) {
 		stat := Stat{Pixels: total.pixels, Share: float64(total.pixels) / float64(len(r.ID))}
 		if total.pixels > 0 && l < len(r.Stats)-1 {
 			stat.MeanScore = total.score / float64(total.pixels)
+			if added != nil {
+				stat.MeanScore -= added[l]
+			}
 			if o.Confidence {
 				stat.Confidence = total.share / float64(total.pixels)
 			}

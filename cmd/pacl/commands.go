@@ -38,8 +38,26 @@ type modelFlags struct {
 
 // imageFlags say how photos are encoded.
 type imageFlags struct {
-	Size         int `placeholder:"N" help:"Short side of the encoder's input in pixels. Default: the model's."`
-	Stride       int `placeholder:"N" help:"Stride of the patches, a divisor of the patch size; smaller is finer and slower."`
-	Window       int `placeholder:"N" help:"Slide windows of N x N pixels over the input. Default: the whole input at once."`
-	WindowStride int `placeholder:"N" help:"Distance of windows. Default: half a window."`
+	Size         int   `placeholder:"N" help:"Short side of the encoder's input in pixels. Default: the model's."`
+	Stride       int   `placeholder:"N" help:"Stride of the patches, a divisor of the patch size; smaller is finer and slower."`
+	Window       int   `placeholder:"N" help:"Slide windows of N x N pixels over the input. Default: the whole input at once."`
+	WindowStride int   `placeholder:"N" help:"Distance of windows. Default: half a window."`
+	Scales       int   `placeholder:"N" help:"Look at N sizes, each the root of 2 larger than the one before. Default: the model's."`
+	Mirror       *bool `negatable:"" help:"Look at the mirror image as well. Default: the model's."`
+}
+
+// priorFlag is the weight of the photo as a whole.
+type priorFlag struct {
+	ImagePrior *float64 `placeholder:"X" help:"Raise a label everywhere by X times how well it fits the photo as a whole; 0 for not at all. Default: the model's."`
+}
+
+// weight is what the library's options take: 0 for the model's own, below 0 for none.
+func (f priorFlag) weight() float64 {
+	switch {
+	case f.ImagePrior == nil:
+		return 0
+	case *f.ImagePrior == 0:
+		return -1
+	}
+	return *f.ImagePrior
 }

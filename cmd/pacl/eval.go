@@ -151,7 +151,8 @@ type maskFlags struct {
 	outputFlags
 	recordFlag
 	Background float64 `placeholder:"SHARE" help:"A pixel whose best label has less of the softmax is background."`
-	Refine     string  `placeholder:"KIND" help:"Refine masks by the photo's colours: pamr, or pamr(8,16)x10 with distances and iterations."`
+	priorFlag
+	Refine string `placeholder:"KIND" help:"Refine masks by the photo's colours: pamr, or pamr(8,16)x10 with distances and iterations."`
 }
 
 // open opens the model and returns the options.

@@ -15,5 +15,13 @@ func (f modelFlags) options(s *session) pacl.Options {
 }
 
 func (f imageFlags) options() pacl.ImageOptions {
-	return pacl.ImageOptions{Size: f.Size, Stride: f.Stride, Window: f.Window, WindowStride: f.WindowStride}
+	o := pacl.ImageOptions{Size: f.Size, Stride: f.Stride, Window: f.Window, WindowStride: f.WindowStride, Scales: f.Scales}
+	switch {
+	case f.Mirror == nil:
+	case *f.Mirror:
+		o.Mirror = pacl.On
+	default:
+		o.Mirror = pacl.Off
+	}
+	return o
 }

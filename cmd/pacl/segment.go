@@ -20,9 +20,10 @@ type segmentCommand struct {
 	imageFlags
 	Templates  string  `placeholder:"NAME" help:"Prompts: none, pacl7, clip80 or a sentence with {} in it. Default: the model's."`
 	Background float64 `placeholder:"SHARE" help:"A pixel whose best label has less of the softmax (0 to 1) belongs to no label."`
-	Refine     string  `placeholder:"KIND" help:"Refine masks by the photo's colours: pamr, or pamr(8,16)x10 with distances and iterations."`
-	Heatmaps   bool    `help:"Write where each label is, as pictures."`
-	Opacity    float64 `default:"0.55" help:"Opacity of the colours in overlays."`
+	priorFlag
+	Refine   string  `placeholder:"KIND" help:"Refine masks by the photo's colours: pamr, or pamr(8,16)x10 with distances and iterations."`
+	Heatmaps bool    `help:"Write where each label is, as pictures."`
+	Opacity  float64 `default:"0.55" help:"Opacity of the colours in overlays."`
 	formatFlags
 	Overwrite bool `help:"Do photos again that are done."`
 	JSON      bool `name:"json" help:"Print the summaries as JSON lines on standard output."`
@@ -59,7 +60,7 @@ func (c *segmentCommand) Run(s *session) error {
 	started, done, skipped := time.Now(), 0, 0
 	var good []pacl.Photo
 	err = model.SegmentFiles(s, photos, vocabulary, pacl.FileOptions{
-		Out: c.Out, Image: c.imageFlags.options(), Segment: pacl.SegmentOptions{Background: c.Background, Refine: refinement},
+		Out: c.Out, Image: c.imageFlags.options(), Segment: pacl.SegmentOptions{Background: c.Background, ImagePrior: c.priorFlag.weight(), Refine: refinement},
 		Heatmaps: c.Heatmaps, Opacity: c.Opacity, Overwrite: c.Overwrite,
 		Extra: c.formatFlags.extra(), ExtraKey: c.formatFlags.key(),
 		Done: func(r pacl.FileResult) {

@@ -132,6 +132,10 @@ type trainCommand struct {
 	Out       string   `required:"" placeholder:"DIR" help:"Model directory to write."`
 	InputSize int      `placeholder:"N" help:"Short side at which the model will segment. Default: the size of the features."`
 
+	Scales     int     `placeholder:"N" help:"Sizes at which the model will look at a photo, each the root of 2 larger than the one before."`
+	Mirror     bool    `help:"Let the model look at the mirror image as well."`
+	ImagePrior float64 `placeholder:"X" help:"Weight of the photo as a whole in what the model will take its pixels for."`
+
 	Epochs       int      `placeholder:"N" help:"Passes over the images."`
 	Batch        int      `placeholder:"N" help:"Images whose captions are compared with each other."`
 	Rate         float64  `placeholder:"X" help:"Peak of the learning rate."`
@@ -154,7 +158,7 @@ type trainCommand struct {
 
 func (c *trainCommand) Run(s *session) error {
 	o := pacl.TrainOptions{
-		Features: c.Features, Out: c.Out, InputSize: c.InputSize, Recipe: c.recipe, CheckpointEvery: c.Checkpoint,
+		Features: c.Features, Out: c.Out, InputSize: c.InputSize, Scales: c.Scales, Mirror: c.Mirror, ImagePrior: c.ImagePrior, Recipe: c.recipe, CheckpointEvery: c.Checkpoint,
 		DataName: c.DataName, Licences: c.Licence,
 		Extracted: func(r feature.Report) { printReport(s, r) },
 		Progress:  trainProgress(s),
