@@ -133,6 +133,7 @@ type TrainOptions struct {
 	CheckpointEvery int
 	DataName        string   // for the card
 	Licences        []string // of the data, for the card
+	Notes           []string // more for the card
 	// Extracted is called between extraction and training.
 	Extracted func(feature.Report)
 	Progress  func(align.Progress)
@@ -202,7 +203,7 @@ func describe(cache *feature.Cache, recipe align.Recipe, result *align.TrainResu
 			Name: o.DataName, Hash: m.DataHash, Images: cache.Len(), Training: result.Training,
 			Validation: cache.Len() - result.Training, Licences: o.Licences,
 		},
-		Recipe: recipe, Scores: map[string]float64{"train loss": result.Last.Loss},
+		Notes: o.Notes, Recipe: recipe, Scores: map[string]float64{"train loss": result.Last.Loss},
 	}
 	if o.InputSize > 0 {
 		d.InputSize = o.InputSize

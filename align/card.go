@@ -92,6 +92,10 @@ func (d Description) Card() string {
 			line("| %s | %.4f |", name, d.Scores[name])
 		}
 	}
+	for _, note := range d.Notes {
+		line("")
+		line("%s", note)
+	}
 	line("")
 	line("## Limits")
 	line("")

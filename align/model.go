@@ -66,6 +66,7 @@ type Description struct {
 	Data       Data               `json:"data"`
 	Recipe     Recipe             `json:"recipe"`
 	Scores     map[string]float64 `json:"scores,omitempty"`
+	Notes      []string           `json:"notes,omitempty"` // text for the card: how the recipe was chosen, what is measured elsewhere
 }
 
 // Model is a head with its description.

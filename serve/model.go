@@ -125,10 +125,7 @@ func (e *modelEngine) Segment(ctx context.Context, photo *imaging.Image, encoded
 	if err != nil {
 		return nil, err
 	}
-	options := readout.Options{LogitScale: e.description.LogitScale, Background: o.Background}
-	if o.Temperature > 0 {
-		options.LogitScale = 1 / o.Temperature
-	}
+	options := e.model.ReadoutOptions(pacl.SegmentOptions{Background: o.Background, Temperature: o.Temperature})
 	if o.Refine {
 		return readout.SegmentRefined(ctx, scores, photo.Pix, readout.DefaultRefinement(), options)
 	}

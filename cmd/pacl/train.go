@@ -154,12 +154,13 @@ type trainCommand struct {
 	Checkpoint   int      `placeholder:"N" help:"Steps between checkpoints. Default: once an epoch."`
 	DataName     string   `placeholder:"TEXT" help:"What the data are called on the card."`
 	Licence      []string `placeholder:"TEXT" sep:"none" help:"Licence of the data, for the card; may stand several times."`
+	Note         []string `placeholder:"TEXT" sep:"none" help:"A paragraph for the card; may stand several times."`
 }
 
 func (c *trainCommand) Run(s *session) error {
 	o := pacl.TrainOptions{
 		Features: c.Features, Out: c.Out, InputSize: c.InputSize, Scales: c.Scales, Mirror: c.Mirror, ImagePrior: c.ImagePrior, Recipe: c.recipe, CheckpointEvery: c.Checkpoint,
-		DataName: c.DataName, Licences: c.Licence,
+		DataName: c.DataName, Licences: c.Licence, Notes: c.Note,
 		Extracted: func(r feature.Report) { printReport(s, r) },
 		Progress:  trainProgress(s),
 	}
