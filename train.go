@@ -36,7 +36,9 @@ type FeatureOptions struct {
 	Shard           int      // this part, from 0
 	Shards          int      // of so many; 0 = 1
 	FailureShare    float64  // of images that may be unreadable; 0 = a tenth
-	Progress        func(feature.ExtractProgress)
+	// Estimated, where not nil, is told before the run what it is expected to take.
+	Estimated func(Estimate)
+	Progress  func(feature.ExtractProgress)
 }
 
 // Features runs the frozen encoders over captioned images once and writes a cache of patch tokens and sentence vectors. It
@@ -84,6 +86,9 @@ func Features(ctx context.Context, o FeatureOptions) (feature.Report, error) {
 		return feature.Report{}, err
 	}
 	_, extract.Phrases.Names = text.(*encoder.Names)
+	if o.Estimated != nil {
+		o.Estimated(estimateFeatures(vision.Info(), text.Width(), extract, source.Len(), precision))
+	}
 	return feature.Extract(ctx, extract)
 }
 
@@ -134,6 +139,8 @@ type TrainOptions struct {
 	DataName        string   // for the card
 	Licences        []string // of the data, for the card
 	Notes           []string // more for the card
+	// Estimated, where not nil, is told before the training what it is expected to take.
+	Estimated func(Estimate)
 	// Extracted is called between extraction and training.
 	Extracted func(feature.Report)
 	Progress  func(align.Progress)
@@ -172,6 +179,9 @@ func Train(ctx context.Context, o TrainOptions) (*Training, error) {
 	recipe := align.DefaultRecipe(cache.TokenWidth(), cache.TextWidth())
 	if o.Recipe != nil {
 		o.Recipe(&recipe)
+	}
+	if o.Estimated != nil {
+		o.Estimated(estimateTraining(cache, recipe))
 	}
 	training := filepath.Join(o.Out, "training")
 	result, err := align.Train(ctx, cache, align.TrainOptions{

@@ -67,6 +67,22 @@ type ExtractProgress struct {
 // shardBytes is about how large a shard's tokens become.
 const shardBytes = 32 << 20
 
+// ShardBytes is how large the tokens of a shard become where an image has perImage bytes of them.
+func ShardBytes(perImage int64) int64 { return int64(shardSamples(int(perImage))) * perImage }
+
+func shardSamples(perImage int) int { return min(1024, max(16, shardBytes/max(perImage, 1))) }
+
+// BatchBytes is about what a batch of images takes that is being encoded: pictures decoded ahead, and the transformer's
+// rows at their widest.
+func BatchBytes(size int, patches int64, views, width, hidden int) int64 {
+	batch := int64(batchImages(int(patches), views))
+	pictures := 2*batch + 2*int64(runtime.GOMAXPROCS(0))
+	return pictures*int64(views)*12*int64(size)*int64(size) + batch*int64(views)*patches*4*int64(4*width+hidden)
+}
+
+// batchImages is how many images are encoded at once: enough rows for the engine, few enough for the memory.
+func batchImages(patches, views int) int { return min(32, max(1, 3200/(patches*views))) }
+
 // failuresAtLeast is how many images must have failed before their share counts: two of the first three mean nothing.
 const failuresAtLeast = 10
 
@@ -152,10 +168,9 @@ func (o *ExtractOptions) manifest() (Manifest, imaging.Filter, error) {
 		Part:     o.Part,
 	}
 	imageBytes := o.Views.Count() * m.Patches * m.Vision.Width * 2
-	m.ShardSamples = min(1024, max(16, shardBytes/imageBytes))
+	m.ShardSamples = shardSamples(imageBytes)
 	if o.Batch == 0 {
-		// Enough rows for the engine, few enough for the memory.
-		o.Batch = min(32, max(1, 3200/(m.Patches*o.Views.Count())))
+		o.Batch = batchImages(m.Patches, o.Views.Count())
 	}
 	return m, info.Resample, nil
 }

@@ -51,7 +51,7 @@ func (f extractFlags) options(s *session, dir string) (pacl.FeatureOptions, erro
 		Vision:         f.Vision, Text: f.Text, VisionID: f.VisionID, Tokenizer: f.Tokenizer, Precision: f.Precision, Dir: dir,
 		Size: f.Size, Stride: f.Stride, Layer: f.Layer, Squash: f.Squash,
 		Flip: f.Flip, Crops: f.Crops, MinScale: f.MinScale, Seed: f.CropSeed,
-		FailureShare: f.FailureShare, Progress: extractProgress(s),
+		FailureShare: f.FailureShare, Estimated: estimated(s), Progress: extractProgress(s),
 	}
 	for _, missing := range []struct{ flag, value string }{{"--captions", f.Captions}, {"--vision", f.Vision}, {"--text", f.Text}} {
 		if missing.value == "" {
@@ -66,6 +66,11 @@ func (f extractFlags) options(s *session, dir string) (pacl.FeatureOptions, erro
 		o.PhraseTemplates = templates
 	}
 	return o, nil
+}
+
+// estimated says what a run is expected to take before it begins.
+func estimated(s *session) func(pacl.Estimate) {
+	return func(e pacl.Estimate) { s.logf("%v", e) }
 }
 
 func extractProgress(s *session) func(feature.ExtractProgress) {
@@ -162,6 +167,7 @@ func (c *trainCommand) Run(s *session) error {
 		Features: c.Features, Out: c.Out, InputSize: c.InputSize, Scales: c.Scales, Mirror: c.Mirror, ImagePrior: c.ImagePrior, Recipe: c.recipe, CheckpointEvery: c.Checkpoint,
 		DataName: c.DataName, Licences: c.Licence, Notes: c.Note,
 		Extracted: func(r feature.Report) { printReport(s, r) },
+		Estimated: estimated(s),
 		Progress:  trainProgress(s),
 	}
 	if o.DataName == "" {
