@@ -131,8 +131,8 @@ type MosaicOptions struct {
 	Pixels    int     // side of a mosaic; 0 = 448
 	MinPhotos int     // of a name that competes; 0 = 4
 	Border    float64 // share of a tile's side that is not scored at each of its edges
-	// Photos are those that tiles are taken from: all, or those that the head was not trained on (held-out). Empty: the
-	// held-out ones where the head was trained on these captions and kept some out, all otherwise.
+	// Photos are those that tiles are taken from: all (or empty), or those that the head kept out of its training, by which
+	// recipes are compared.
 	Photos MosaicPhotos
 }
 
@@ -185,27 +185,20 @@ func (m *Model) Mosaics(ctx context.Context, o MosaicOptions) (*MosaicDataset, e
 
 // mosaicPhotos settles which photos become tiles and returns what chooses them by their keys, nil for all.
 func (m *Model) mosaicPhotos(o *MosaicOptions, captions string) (func(key string) bool, error) {
-	share, trained := 0.0, false
-	if m.head != nil {
-		share, trained = m.head.Description.Recipe.Validation, m.head.Description.Data.Hash == captions
-	}
-	switch o.Photos {
-	case "":
+	if o.Photos == "" {
 		o.Photos = MosaicAll
-		if trained && share > 0 {
-			o.Photos = MosaicHeldOut
-		}
-	case MosaicHeldOut:
-		if share == 0 {
-			return nil, fmt.Errorf("mosaics: model %s kept no photos out of its training", m.name)
-		}
-	case MosaicAll:
-	default:
-		return nil, fmt.Errorf("mosaics: photos %q, expected %s or %s", o.Photos, MosaicAll, MosaicHeldOut)
 	}
-	if o.Photos == MosaicAll {
+	switch {
+	case o.Photos == MosaicAll:
 		return nil, nil
+	case o.Photos != MosaicHeldOut:
+		return nil, fmt.Errorf("mosaics: photos %q, expected %s or %s", o.Photos, MosaicAll, MosaicHeldOut)
+	case m.head == nil || m.head.Description.Recipe.Validation == 0:
+		return nil, fmt.Errorf("mosaics: model %s kept no photos out of its training", m.name)
+	case m.head.Description.Data.Hash != captions:
+		return nil, fmt.Errorf("mosaics: model %s was trained on other captions, so that none of these were kept out", m.name)
 	}
+	share := m.head.Description.Recipe.Validation
 	return func(key string) bool { return align.HeldOut(key, share) }, nil
 }
 

@@ -133,6 +133,9 @@ func (t *trainer) run(ctx context.Context) (result *TrainResult, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, t.log.close()) }()
+	if t.last, err = lastLogged(o.Dir, t.state.step); err != nil {
+		return nil, err
+	}
 	t.started = time.Now()
 	steps, perEpoch := t.sampler.steps(), t.sampler.stepsPerEpoch()
 	for t.state.step < steps {
@@ -166,6 +169,18 @@ func (t *trainer) run(ctx context.Context) (result *TrainResult, err error) {
 		Head:  &Head{Config: o.Recipe.Head, Parameters: t.state.parameters},
 		Steps: steps, Resumed: t.resumed, Training: len(t.sampler.training), Validation: t.score, Last: t.last,
 	}, nil
+}
+
+// lastLogged is what the log says of a step that an earlier run did; the zero value where it says nothing.
+func lastLogged(dir string, step int) (Progress, error) {
+	if step == 0 {
+		return Progress{}, nil
+	}
+	log, err := ReadLog(dir)
+	if err != nil || len(log) == 0 || log[len(log)-1].Step != step {
+		return Progress{}, err
+	}
+	return log[len(log)-1], nil
 }
 
 // step draws a batch and moves the parameters along its gradient.

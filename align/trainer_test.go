@@ -195,8 +195,9 @@ func TestTrainingGoesOnToTheSameHead(t *testing.T) {
 	if err != nil || bytes.Count(log, []byte("\n")) != whole.Steps {
 		t.Errorf("log has %d lines, expected one for each of %d steps: %v", bytes.Count(log, []byte("\n")), whole.Steps, err)
 	}
-	if _, err := Train(context.Background(), cache, TrainOptions{Recipe: r, Dir: dir, Progress: func(Progress) { t.Error("a finished training took a step") }}); err != nil {
-		t.Error(err)
+	finished, err := Train(context.Background(), cache, TrainOptions{Recipe: r, Dir: dir, Progress: func(Progress) { t.Error("a finished training took a step") }})
+	if err != nil || finished.Last.Loss != whole.Last.Loss || *finished.Validation != *whole.Validation {
+		t.Errorf("a finished training says %+v, expected %+v: %v", finished, whole, err)
 	}
 }
 

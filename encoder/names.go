@@ -78,6 +78,9 @@ func (s *source) names() (*Names, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !table.DType.Floating() {
+		return nil, fmt.Errorf("weights %s: tensor %s has type %v, expected F32, F16, BF16 or F64", s.set.Path(), name, table.DType)
+	}
 	t := &Names{names: config.Names, vectors: table.Float32(), mean: make([]float32, d)}
 	if t.matcher, err = tokenizer.NewMatcher(config.Names, config.Aliases); err != nil {
 		return nil, err

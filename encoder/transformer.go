@@ -204,7 +204,15 @@ func (l *loader) vector(name string, n int) []float32 {
 		l.fail(fmt.Errorf("weights %s: tensor %s has shape %v, expected %d numbers", l.set.Path(), name, t.Shape, n))
 		return make([]float32, n)
 	}
+	l.checkType(name, t)
 	return t.Float32()
+}
+
+// checkType refuses integers where weights are expected: what reads them would run and mean nothing.
+func (l *loader) checkType(name string, t weights.Tensor) {
+	if !t.DType.Floating() {
+		l.fail(fmt.Errorf("weights %s: tensor %s has type %v, expected F32, F16, BF16 or F64", l.set.Path(), name, t.DType))
+	}
 }
 
 // optional reads a vector that not every model has.
@@ -267,6 +275,8 @@ func (l *loader) matrix(name string, in int) weights.Tensor {
 		l.fail(fmt.Errorf("weights %s: tensor %s is missing", l.set.Path(), name))
 	case len(t.Shape) < 2 || t.Shape[0] == 0 || t.Len()/t.Shape[0] != in:
 		l.fail(fmt.Errorf("weights %s: tensor %s has shape %v, expected rows of %d", l.set.Path(), name, t.Shape, in))
+	default:
+		l.checkType(name, t)
 	}
 	return t
 }
@@ -292,6 +302,7 @@ func (l *loader) transposed(name string, in, out int) linear {
 		l.fail(err)
 		return linear{}
 	}
+	l.checkType(name, t)
 	w := new(kernel.Weight)
 	l.later = append(l.later, layerToPack{w, out, in, name + " transposed", func() error {
 		w.Repack(kernel.FromFloat32(t.Float32(), in, out), true, l.precision)

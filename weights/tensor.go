@@ -46,6 +46,9 @@ func (d DType) String() string {
 // Size is the number of bytes of one number, 0 for an unknown type.
 func (d DType) Size() int { return dtypes[d].size }
 
+// Floating says whether numbers of the type have a fraction, as those of weights do.
+func (d DType) Floating() bool { return d == F32 || d == F16 || d == BF16 || d == F64 }
+
 func parseDType(name string) (DType, bool) {
 	for d, t := range dtypes {
 		if t.name == name {

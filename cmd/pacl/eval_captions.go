@@ -55,7 +55,7 @@ type mosaicCommand struct {
 	maskFlags
 	captionFlags
 	Count     int     `default:"200" help:"How many mosaics."`
-	Photos    string  `enum:"all,held-out," default:"" placeholder:"KIND" help:"Photos to lay: held-out, those that the head was not trained on, or all. Default: held-out where the head was trained on these captions."`
+	Photos    string  `enum:"all,held-out" default:"all" placeholder:"KIND" help:"Photos to lay: all, or held-out, those that the head kept out of its training. Default: ${default}."`
 	Tiles     int     `default:"2" help:"Tiles per side; 1 measures photos by themselves, each under its main name."`
 	Pixels    int     `default:"448" help:"Side of a mosaic."`
 	MinPhotos int     `default:"4" help:"Photos that a name needs to compete."`

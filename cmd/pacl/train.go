@@ -26,22 +26,22 @@ func (f captionFlags) source() caption.Options {
 
 // extractFlags say how the encoders are run.
 type extractFlags struct {
-	captionFlags
-	Vision       string  `placeholder:"ENCODER" help:"Vision encoder: directory, hub id or name in PACL_MODELS."`
-	Text         string  `placeholder:"ENCODER" help:"Text encoder, likewise."`
-	VisionID     string  `placeholder:"ID" help:"Hub id believed to hold the vision encoder, for the model's card."`
-	Tokenizer    string  `placeholder:"DIR" help:"Where the tokenizer is, if not beside the weights."`
-	Precision    string  `enum:"bf16,f32," default:"" placeholder:"TYPE" help:"Operands of products: bf16 or f32. Default: the processor's fastest."`
-	Size         int     `placeholder:"N" help:"Side of the square input in pixels. Default: the encoder's."`
-	Stride       int     `placeholder:"N" help:"Stride of the patches. Default: the patch size."`
-	Layer        int     `placeholder:"N" help:"Block whose tokens are used. Default: the last."`
-	Squash       bool    `help:"Squash photos to a square instead of cropping its middle."`
-	Flip         bool    `help:"Cache mirrored views of the photos."`
-	Crops        int     `placeholder:"N" help:"Cache N random crops of each photo."`
-	MinScale     float64 `default:"0.5" help:"Smallest crop, as a share of the photo's area."`
-	CropSeed     uint64  `default:"1" help:"Seed of the crops."`
-	Phrases      string  `placeholder:"NAME" help:"Put noun phrases of captions into templates as extra texts: none, pacl7, clip80."`
-	FailureShare float64 `default:"0.1" help:"Share of images that may be unreadable."`
+	captionFlags `group:"Captioned images:"`
+	Vision       string  `group:"Encoders:" placeholder:"ENCODER" help:"Vision encoder: directory, hub id or name in PACL_MODELS."`
+	Text         string  `group:"Encoders:" placeholder:"ENCODER" help:"Text encoder, likewise."`
+	VisionID     string  `group:"Encoders:" placeholder:"ID" help:"Hub id believed to hold the vision encoder, for the model's card."`
+	Tokenizer    string  `group:"Encoders:" placeholder:"DIR" help:"Where the tokenizer is, if not beside the weights."`
+	Precision    string  `group:"Encoders:" enum:"bf16,f32," default:"" placeholder:"TYPE" help:"Operands of products: bf16 or f32. Default: the processor's fastest."`
+	Size         int     `group:"What the encoder sees:" placeholder:"N" help:"Side of the square input in pixels. Default: the encoder's."`
+	Stride       int     `group:"What the encoder sees:" placeholder:"N" help:"Stride of the patches. Default: the patch size."`
+	Layer        int     `group:"What the encoder sees:" placeholder:"N" help:"Block whose tokens are used. Default: the last."`
+	Squash       bool    `group:"What the encoder sees:" help:"Squash photos to a square instead of cropping its middle."`
+	Flip         bool    `group:"What the encoder sees:" help:"Cache mirrored views of the photos."`
+	Crops        int     `group:"What the encoder sees:" placeholder:"N" help:"Cache N random crops of each photo."`
+	MinScale     float64 `group:"What the encoder sees:" default:"0.5" help:"Smallest crop: its side as a share of the photo's."`
+	CropSeed     uint64  `group:"What the encoder sees:" default:"1" help:"Seed of the crops."`
+	Phrases      string  `group:"Captioned images:" placeholder:"NAME" help:"Put noun phrases of captions into templates as extra texts: none, pacl7, clip80."`
+	FailureShare float64 `group:"Captioned images:" default:"0.1" help:"Share of images that may be unreadable."`
 }
 
 func (f extractFlags) options(s *session, dir string) (pacl.FeatureOptions, error) {
@@ -135,31 +135,31 @@ type trainCommand struct {
 	Features  []string `placeholder:"DIR" help:"Directories of a cache made by pacl features; without them the encoders are run first."`
 	Cache     string   `placeholder:"DIR" help:"Where the features go when the encoders are run. Default: OUT.features."`
 	Out       string   `required:"" placeholder:"DIR" help:"Model directory to write."`
-	InputSize int      `placeholder:"N" help:"Short side at which the model will segment. Default: the size of the features."`
+	InputSize int      `group:"The model that is written:" placeholder:"N" help:"Short side at which the model will segment. Default: the size of the features."`
 
-	Scales     int     `placeholder:"N" help:"Sizes at which the model will look at a photo, each the root of 2 larger than the one before."`
-	Mirror     bool    `help:"Let the model look at the mirror image as well."`
-	ImagePrior float64 `placeholder:"X" help:"Weight of the photo as a whole in what the model will take its pixels for."`
+	Scales     int     `group:"The model that is written:" placeholder:"N" help:"Sizes at which the model will look at a photo, each the root of 2 larger than the one before."`
+	Mirror     bool    `group:"The model that is written:" help:"Let the model look at the mirror image as well."`
+	ImagePrior float64 `group:"The model that is written:" placeholder:"X" help:"Weight of the photo as a whole in what the model will take its pixels for."`
 
-	Epochs       int      `placeholder:"N" help:"Passes over the images."`
-	Batch        int      `placeholder:"N" help:"Images whose captions are compared with each other."`
-	Rate         float64  `placeholder:"X" help:"Peak of the learning rate."`
-	Warmup       int      `default:"-1" placeholder:"N" help:"Steps of warm-up."`
-	WeightDecay  float64  `default:"-1" placeholder:"X" help:"Weight decay."`
-	TauPatch     float64  `placeholder:"X" help:"Temperature of the softmax over patches."`
-	Pooling      string   `enum:"pacl,mean," default:"" placeholder:"KIND" help:"pacl, or mean as the control."`
-	TextEmbedder string   `enum:"none,frozen,trained," default:"" placeholder:"KIND" help:"Linear layer behind the text encoder: none, frozen or trained."`
-	Width        int      `placeholder:"N" help:"Width of the shared space."`
-	Hidden       int      `placeholder:"N" help:"Hidden width of the head."`
-	LogitScale   float64  `placeholder:"X" help:"Logit scale at the start."`
-	FixScale     bool     `help:"Keep the logit scale as it is."`
-	Extras       float64  `default:"-1" placeholder:"SHARE" help:"How often a caption gives way to one of its names or phrases."`
-	Validation   float64  `default:"-1" placeholder:"SHARE" help:"Share of images kept out for validation."`
-	Seed         uint64   `default:"1" help:"Seed of everything random."`
-	Checkpoint   int      `placeholder:"N" help:"Steps between checkpoints. Default: once an epoch."`
-	DataName     string   `placeholder:"TEXT" help:"What the data are called on the card."`
-	Licence      []string `placeholder:"TEXT" sep:"none" help:"Licence of the data, for the card; may stand several times."`
-	Note         []string `placeholder:"TEXT" sep:"none" help:"A paragraph for the card; may stand several times."`
+	Epochs       int      `group:"Training:" placeholder:"N" help:"Passes over the images."`
+	Batch        int      `group:"Training:" placeholder:"N" help:"Images whose captions are compared with each other."`
+	Rate         float64  `group:"Training:" placeholder:"X" help:"Peak of the learning rate."`
+	Warmup       int      `group:"Training:" default:"-1" placeholder:"N" help:"Steps of warm-up."`
+	WeightDecay  float64  `group:"Training:" default:"-1" placeholder:"X" help:"Weight decay."`
+	TauPatch     float64  `group:"Head:" placeholder:"X" help:"Temperature of the softmax over patches."`
+	Pooling      string   `group:"Head:" enum:"pacl,mean," default:"" placeholder:"KIND" help:"pacl, or mean as the control."`
+	TextEmbedder string   `group:"Head:" enum:"none,frozen,trained," default:"" placeholder:"KIND" help:"Linear layer behind the text encoder: none, frozen or trained."`
+	Width        int      `group:"Head:" placeholder:"N" help:"Width of the shared space."`
+	Hidden       int      `group:"Head:" placeholder:"N" help:"Hidden width of the head."`
+	LogitScale   float64  `group:"Head:" placeholder:"X" help:"Logit scale at the start."`
+	FixScale     bool     `group:"Head:" help:"Keep the logit scale as it is."`
+	Extras       float64  `group:"Training:" default:"-1" placeholder:"SHARE" help:"How often a caption gives way to one of its names or phrases."`
+	Validation   float64  `group:"Training:" default:"-1" placeholder:"SHARE" help:"Share of images kept out for validation."`
+	Seed         uint64   `group:"Training:" default:"1" help:"Seed of everything random."`
+	Checkpoint   int      `group:"Training:" placeholder:"N" help:"Steps between checkpoints. Default: once an epoch."`
+	DataName     string   `group:"The model that is written:" placeholder:"TEXT" help:"What the data are called on the card."`
+	Licence      []string `group:"The model that is written:" placeholder:"TEXT" sep:"none" help:"Licence of the data, for the card; may stand several times."`
+	Note         []string `group:"The model that is written:" placeholder:"TEXT" sep:"none" help:"A paragraph for the card; may stand several times."`
 }
 
 func (c *trainCommand) Run(s *session) error {
