@@ -82,7 +82,7 @@ func (f *viewFlags) openAs(s *session, p *evaluate.Protocol, o pacl.EvaluateOpti
 	o.Image = f.imageFlags.options()
 	opened := f.modelFlags.options(s)
 	if p != nil {
-		if f.imageFlags != (imageFlags{}) || o.Templates != "" || o.Background != 0 || o.Refine.Iterations != 0 {
+		if f.imageFlags != (imageFlags{}) || o.Templates != "" || o.Background != 0 || o.ImagePrior != 0 || o.Refine.Iterations != 0 {
 			return opened, o, usageError("--protocol says how to look at the photos, and so do other flags")
 		}
 		var err error
@@ -158,7 +158,7 @@ type maskFlags struct {
 // open opens the model and returns the options.
 func (c *maskFlags) open(s *session, p *evaluate.Protocol) (m *pacl.Model, o pacl.EvaluateOptions, err error) {
 	o = c.lookFlags.options()
-	o.Background = c.Background
+	o.Background, o.ImagePrior = c.Background, c.priorFlag.weight()
 	if o.Refine, err = parseRefinement(c.Refine); err != nil {
 		return nil, o, err
 	}

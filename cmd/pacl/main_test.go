@@ -142,6 +142,34 @@ func TestGoldenMask(t *testing.T) {
 	}
 }
 
+// What a model says of looking at photos is followed, and flags say otherwise.
+func TestLookingAtPhotos(t *testing.T) {
+	w := newWorld(t)
+	other := filepath.Join(w.root, "other-head")
+	must(t, "-q", "train", "--features", w.head+".features", "--out", other, "--batch", "16", "--epochs", "1", "--precision", "f32",
+		"--input-size", "48", "--scales", "2", "--mirror", "--image-prior", "0.5")
+	mosaic := func(more ...string) (protocol string) {
+		return must(t, append([]string{"-q", "eval", "mosaic", "--captions", w.captions, "--count", "4", "--pixels", "64", "--min-photos", "2", "--model", other}, more...)...)
+	}
+	for _, test := range []struct {
+		flags      []string
+		want, lack string
+	}{
+		{nil, "mirror=on", "none"},
+		{nil, "prior=0.5", "none"},
+		{nil, "scales=2", "none"},
+		{[]string{"--image-prior", "0.25"}, "prior=0.25", "none"},
+		{[]string{"--image-prior", "0", "--scales", "1", "--no-mirror", "--size", "32"}, "size=32 short", "prior="},
+		{[]string{"--scales", "1"}, "mirror=on", "scales="},
+		{[]string{"--no-mirror"}, "scales=2", "mirror="},
+		{[]string{"--photos", "held-out", "--tiles", "1", "--min-photos", "1"}, "photos=held-out", "none"},
+	} {
+		if got := mosaic(test.flags...); !strings.Contains(got, test.want) || strings.Contains(got, test.lack) {
+			t.Errorf("%v: expected %q and no %q in\n%s", test.flags, test.want, test.lack, got)
+		}
+	}
+}
+
 // A cache made in parts is used as a whole, and training from it ends with the same head.
 // TestFormatsName gives masks to annotation tools: their files must name the photo so that it is found.
 func TestFormatsName(t *testing.T) {
