@@ -223,13 +223,24 @@ func (r *cellRunner) cellOptions(c report.Cell) (o EvaluateOptions, err error) {
 	o = EvaluateOptions{
 		Image: ImageOptions{
 			Size: size.Short, Width: size.Width, Height: size.Height,
-			Stride: c.Options.Stride, Window: c.Options.Window, WindowStride: c.Options.WindowStride,
+			Stride: c.Options.Stride, Window: c.Options.Window, WindowStride: c.Options.WindowStride, Scales: c.Options.Scales,
 		},
 		Templates: c.Options.Templates, Synonyms: c.Options.Synonyms, Background: c.Options.Threshold,
 		Run: evaluate.RunOptions{Progress: r.options.Progress},
 	}
 	if name, ok := templateNames[o.Templates]; ok {
 		o.Templates = name
+	}
+	if c.Options.Mirror != nil {
+		o.Image.Mirror = Off
+		if *c.Options.Mirror {
+			o.Image.Mirror = On
+		}
+	}
+	if c.Options.ImagePrior != nil {
+		if o.ImagePrior = *c.Options.ImagePrior; o.ImagePrior == 0 {
+			o.ImagePrior = -1 // none, where 0 would be the model's own
+		}
 	}
 	if c.Options.Refine != "" {
 		if o.Refine, err = readout.ParseRefinement(c.Options.Refine); err != nil {

@@ -78,6 +78,11 @@ type Options struct {
 	Synonyms     bool    `toml:"synonyms" json:"synonyms,omitempty"`
 	Threshold    float64 `toml:"threshold" json:"threshold,omitempty"`
 	Refine       string  `toml:"refine" json:"refine,omitempty"`
+	// Scales, Mirror and ImagePrior are how often and how a photo is looked at (pacl.ImageOptions, pacl.SegmentOptions);
+	// those that are left out are the model's own.
+	Scales     int      `toml:"scales" json:"scales,omitempty"`
+	Mirror     *bool    `toml:"mirror" json:"mirror,omitempty"`
+	ImagePrior *float64 `toml:"image_prior" json:"image_prior,omitempty"`
 	// Sweep names the training split on which the background threshold is chosen.
 	Sweep string `toml:"sweep" json:"sweep,omitempty"`
 }
