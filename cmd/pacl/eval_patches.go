@@ -150,11 +150,8 @@ func (c *coherenceCommand) Run(s *session) error {
 		return err
 	}
 	if c.ROC != "" {
-		chart, err := render.ROC([]render.Curve{{Name: fmt.Sprintf("%s, AUC %.4f", vectors.Info().Name, result.AUC), Points: result.ROC}})
-		if err != nil {
-			return err
-		}
-		if err := atomicfile.Write(c.ROC, func(w io.Writer) error { return render.EncodePNG(w, chart) }); err != nil {
+		curve := render.Curve{Name: fmt.Sprintf("%s, AUC %.4f", vectors.Info().Name, result.AUC), Points: result.ROC}
+		if err := atomicfile.Write(c.ROC, func(w io.Writer) error { return render.ROC(w, []render.Curve{curve}) }); err != nil {
 			return err
 		}
 	}

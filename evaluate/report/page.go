@@ -182,12 +182,8 @@ func (p *page) writePictures(folder string) error {
 			for _, c := range s.Curves {
 				curves = append(curves, c.Curve)
 			}
-			chart, err := render.ROC(curves)
-			if err != nil {
-				return err
-			}
 			s.ROC = fmt.Sprintf("%s/roc-%d.png", picturesFolder, i+1)
-			err = atomicfile.Write(filepath.Join(folder, s.ROC), func(w io.Writer) error { return render.EncodePNG(w, chart) })
+			err := atomicfile.Write(filepath.Join(folder, s.ROC), func(w io.Writer) error { return render.ROC(w, curves) })
 			if err != nil {
 				return err
 			}
