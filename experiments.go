@@ -28,6 +28,9 @@ const (
 	wordsKey      = "words"
 )
 
+// noPrior is the weight of the photo as a whole where masks are not what is measured.
+const noPrior = -1
+
 // VisionModel is a vision encoder alone: its patch tokens as they are, of any family.
 type VisionModel struct{ model Model }
 
@@ -88,7 +91,7 @@ func (v *VisionModel) patchEncoder(o ImageOptions) evaluate.PatchEncoder {
 
 // protocolOf leaves out what has nothing to do with patch vectors alone: words and masks.
 func (m *Model) protocolOf(o EvaluateOptions) (evaluate.Protocol, error) {
-	p, err := m.protocol(EvaluateOptions{Image: o.Image, Templates: "none", More: o.More})
+	p, err := m.protocol(EvaluateOptions{Image: o.Image, Templates: "none", ImagePrior: noPrior, More: o.More})
 	p.Templates = ""
 	p.More[vectorsKey] = sharedVectors
 	return p, err
@@ -107,6 +110,7 @@ func (m *Model) EvaluatePatches(ctx context.Context, d *evaluate.Dataset, o Eval
 	if o.Background != 0 || o.Refine.Iterations != 0 {
 		return nil, errors.New("patches have no background threshold and no refinement: those are for masks")
 	}
+	o.ImagePrior = noPrior
 	r, err := m.prepare(ctx, d.Classes, o)
 	if err != nil {
 		return nil, err
@@ -181,6 +185,7 @@ func (m *Model) Classify(ctx context.Context, photos *evaluate.Photos, o Classif
 	case o.Crop != "center" && o.Crop != "none":
 		return nil, fmt.Errorf("crop %q, expected center or none", o.Crop)
 	}
+	o.ImagePrior = noPrior
 	r, err := m.prepare(ctx, photos.Classes, o.EvaluateOptions)
 	if err != nil {
 		return nil, err
@@ -336,7 +341,7 @@ func (m *Model) Retrieve(ctx context.Context, o RetrievalOptions) (*evaluate.Ret
 		}
 		vectors = append(vectors, some...)
 	}
-	p, err := m.protocol(EvaluateOptions{Image: o.Image, Templates: "none", More: o.More})
+	p, err := m.protocol(EvaluateOptions{Image: o.Image, Templates: "none", ImagePrior: noPrior, More: o.More})
 	if err != nil {
 		return nil, err
 	}
