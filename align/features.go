@@ -182,6 +182,7 @@ type headGradient struct {
 	memory32 [2][]float32
 	merged   kernel.Mat // [D, D_in + Hidden] gradient of Skip and fc2
 	full     []float32
+	packed   kernel.Weight // features of a slab as right operand
 }
 
 func (h *headGradient) reset(c Config) {
@@ -267,10 +268,31 @@ func maskBF16(gradient, rectified []uint16) {
 
 // add adds a slab's part to the gradients of the matrices.
 func (h *headGradient) add(w *packedHead, s *slab, gradient *Parameters[float32], p kernel.Precision) {
-	kernel.Gemm(h.merged, 1, h.dz, true, s.features, false, true, p)
-	x := s.features.Slice(0, s.rows, 0, w.tokenWidth)
-	kernel.Gemm(kernel.FromFloat32(gradient.FC1.Weight, w.hidden, w.tokenWidth), 1, h.dh, true, x, false, true, p)
+	fc1 := kernel.FromFloat32(gradient.FC1.Weight, w.hidden, w.tokenWidth)
+	rows := packedNumbers / max(1, s.features.Cols)
+	rows = max(2, rows-rows%2) // pairs of bfloat16 stay together
+	for from := 0; from < s.rows; from += rows {
+		to := min(s.rows, from+rows)
+		features := s.features.Slice(from, to, 0, s.features.Cols)
+		dz, dh := h.dz.Slice(from, to, 0, h.dz.Cols), h.dh.Slice(from, to, 0, h.dh.Cols)
+		if w.tokenWidth%panelColumns != 0 {
+			kernel.Gemm(h.merged, 1, dz, true, features, false, true, p)
+			kernel.Gemm(fc1, 1, dh, true, features.Slice(0, to-from, 0, w.tokenWidth), false, true, p)
+			continue
+		}
+		// The tokens are the first columns of the features: packed once, they serve both products.
+		h.packed.Repack(features, true, p)
+		kernel.Product(h.merged, 1, dz, true, &h.packed, true)
+		kernel.Product(fc1, 1, dh, true, h.packed.First(w.tokenWidth), true)
+	}
 }
+
+const (
+	// packedNumbers bounds what is packed of a slab's features at once.
+	packedNumbers = 1 << 25
+	// panelColumns is what the width of tokens must be a multiple of for them to be a part of packed features.
+	panelColumns = 32
+)
 
 // finish hands out the gradients that were summed up in other shapes.
 func (h *headGradient) finish(w *packedHead, groups []groupScratch, gradient *Parameters[float32]) {

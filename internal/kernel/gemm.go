@@ -29,6 +29,13 @@ func (ws *Workspace) Linear(dst, x Mat, w *Weight, ep Epilogue) {
 }
 
 // Product sets c to alpha A W^T (added to c with accumulate), A being a or, with
+// transA, the transpose of a, on all workers. It is Gemm for a right operand that
+// serves several products.
+func Product(c Mat, alpha float32, a Mat, transA bool, w *Weight, accumulate bool) {
+	runProduct(c, a, transA, w, alpha, Epilogue{Accumulate: accumulate})
+}
+
+// Product sets c to alpha A W^T (added to c with accumulate), A being a or, with
 // transA, the transpose of a; on the calling goroutine alone. It is Gemm for a
 // right operand that serves many products.
 func (ws *Workspace) Product(c Mat, alpha float32, a Mat, transA bool, w *Weight, accumulate bool) {

@@ -116,6 +116,17 @@ func (w *Weight) SetRows(first int, rows Mat) {
 	}
 }
 
+// First is the weight [n, K] of the first n rows of W, a multiple of 32, in the same memory.
+func (w *Weight) First(n int) *Weight {
+	if n < 0 || n > w.N || n%panelWidth != 0 && n != w.N {
+		panic(fmt.Sprintf("kernel: the first %d rows of a weight [%d, %d]", n, w.N, w.K))
+	}
+	part := &Weight{N: n, K: w.K, Precision: w.Precision, steps: w.steps, backing: w.backing}
+	size := part.panels() * part.steps * panelWidth
+	part.data = w.data[:size:size]
+	return part
+}
+
 // Row writes row i of W, as it was rounded, to dst [K].
 func (w *Weight) Row(dst []float32, i int) {
 	checkLen("weight row", len(dst), w.K)
@@ -153,19 +164,47 @@ func (w *Weight) pack(m Mat, transposed bool) {
 		w.packOne = w.packJob
 	}
 	w.source, w.transposed = m, transposed
-	Parallel(w.panels(), w.packOne)
+	jobs := w.panels()
+	if transposed {
+		jobs = (w.K + packRows - 1) / packRows
+	}
+	Parallel(jobs, w.packOne)
 	w.source = Mat{}
 }
 
-func (w *Weight) packJob(_, j int) {
+// packRows is how many rows of a transposed source are packed at once: its rows then come from memory once and in order,
+// where a panel alone would fetch a line of each and return for the next.
+const packRows = 128
+
+func (w *Weight) packJob(_, i int) {
 	ws := GetWorkspace()
-	ws.packPanel(w.panel(j), w.source, w.transposed, j*panelWidth, 0, w.K, w.Precision)
+	if w.transposed {
+		w.packStripe(ws, w.source, i*packRows)
+	} else {
+		ws.packPanel(w.panel(i), w.source, false, i*panelWidth, 0, w.K, w.Precision)
+	}
 	ws.Release()
 }
 
 func (w *Weight) packSerial(ws *Workspace, m Mat, transposed bool) {
+	if transposed {
+		for k0 := 0; k0 < w.K; k0 += packRows {
+			w.packStripe(ws, m, k0)
+		}
+		return
+	}
 	for j := range w.panels() {
-		ws.packPanel(w.panel(j), m, transposed, j*panelWidth, 0, w.K, w.Precision)
+		ws.packPanel(w.panel(j), m, false, j*panelWidth, 0, w.K, w.Precision)
+	}
+}
+
+// packStripe packs packRows rows of m [K, N], from k0 on, into all panels.
+func (w *Weight) packStripe(ws *Workspace, m Mat, k0 int) {
+	count := min(packRows, w.K-k0)
+	lanes := w.Precision.lanes()
+	for j := range w.panels() {
+		part := w.panel(j)[k0/lanes*panelWidth : (k0+count+lanes-1)/lanes*panelWidth]
+		ws.packPanel(part, m, true, j*panelWidth, k0, count, w.Precision)
 	}
 }
 
