@@ -7,14 +7,16 @@ const options = {intraOpNumThreads: 2, interOpNumThreads: 1, graphOptimizationLe
 async function time(file, feeds, count, work, runs) {
   const session = await ort.InferenceSession.create(`${directory}/${file}`, options);
   await session.run(feeds);
-  const times = [];
+  const times = [], used = [];
   for (let i = 0; i < runs; i++) {
-    const start = performance.now();
+    const start = performance.now(), before = process.cpuUsage();
     await session.run(feeds);
     times.push((performance.now() - start) / count);
+    const cpu = process.cpuUsage(before);
+    used.push((cpu.user + cpu.system) / 1000 / count);
   }
-  times.sort((a, b) => a - b);
-  console.log(JSON.stringify({peer: 'ONNX Runtime 1.30', work, dtype: 'f32', ms: +times[runs >> 1].toFixed(2)}));
+  const median = (list) => +list.sort((a, b) => a - b)[runs >> 1].toFixed(2);
+  console.log(JSON.stringify({peer: 'ONNX Runtime 1.30', work, dtype: 'f32', ms: median(times), cpu_ms: median(used)}));
   await session.release();
 }
 

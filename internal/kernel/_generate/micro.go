@@ -155,12 +155,24 @@ func (g *gen) micro256() {
 				}
 			}
 		}
+		if rows == most {
+			g.op("LEAQ (R8)(R8*4), R10 // 5 rows")
+			g.op("LEAQ (R9)(R8*1), R14 // 4 rows")
+		}
 		const unroll = 4
 		rest := g.fresh("rest")
 		g.op("SUBQ $%d, CX", unroll)
 		g.op("JLT %s", rest)
 		g.label(loop)
 		for u := range unroll {
+			if rows == most && u < most {
+				// The rows of the next tile come from the L2 cache, in runs too short for the processor to foresee.
+				next := memory{base: "AX", index: "R9", scale: 1}
+				if u > 0 {
+					next = memory{base: "AX", index: []string{"", "R14", "R10"}[u], scale: 1}
+				}
+				g.op("PREFETCHT0 %v", next)
+			}
 			step(128 * u)
 		}
 		g.op("ADDQ $%d, BX", 128*unroll)
