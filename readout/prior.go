@@ -28,6 +28,12 @@ func (p Prior) Check() error {
 	return nil
 }
 
+// Added is what the prior adds to each label's scores, for those who compare scores themselves; nil for none.
+func (p Prior) Added(s Scores) []float64 {
+	_, added := s.raise(p)
+	return added
+}
+
 // raise returns scores with the prior added, and what was added to each label; scores that are no numbers stay as they are.
 func (s Scores) raise(p Prior) (Scores, []float64) {
 	if p.Weight == 0 {

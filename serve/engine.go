@@ -21,6 +21,8 @@ type Engine interface {
 	Texts(ctx context.Context, texts []string) ([]float32, error)
 	// Scores are those of each label at each patch.
 	Scores(ctx context.Context, e Encoded, labels []LabelVectors) (readout.Scores, error)
+	// Prior is what Segment adds to scores before it compares them.
+	Prior() readout.Prior
 	// Segment gives each pixel of the photo its label.
 	Segment(ctx context.Context, photo *imaging.Image, e Encoded, labels []LabelVectors, o SegmentOptions) (*readout.Segmentation, error)
 }
@@ -29,7 +31,7 @@ type Engine interface {
 type Encoded interface {
 	// Geometry says where the patches lie in the photo.
 	Geometry() readout.Geometry
-	// Patches are the unit vectors, [GridH*GridW, Width].
+	// Patches are the vectors, [GridH*GridW, Width]: unit vectors, or means of them where the model looks several times.
 	Patches() []float32
 	// Bytes is the memory that it holds.
 	Bytes() int64
@@ -50,6 +52,8 @@ type Description struct {
 	Patch int `json:"patch"`
 	// Size is the short side at which photos are encoded where a request names none.
 	Size int `json:"size"`
+	// Scales is how many sizes a photo is looked at, each the root of 2 larger than the one before.
+	Scales int `json:"scales"`
 	// Strides are the strides of patches that a request may ask for, the model's own first.
 	Strides []int `json:"strides"`
 	// LogitScale is one over the temperature of the softmax over labels.

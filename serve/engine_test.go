@@ -17,7 +17,8 @@ import (
 // colourEngine is a real segmenter of a small kind: a patch's vector is the direction of its mean colour from gray, a
 // word's that of the colour it names.
 type colourEngine struct {
-	name string
+	name  string
+	prior readout.Prior
 	// open describes the engine as one that takes any word.
 	open bool
 	// hold, where set, keeps Encode waiting until it is closed or the context ends.
@@ -48,7 +49,7 @@ func (p *colourPhoto) Bytes() int64               { return int64(4 * len(p.patch
 func (e *colourEngine) Describe() Description {
 	return Description{
 		Name: e.name, Vision: "mean colours", Text: "names of colours", Method: "cosine", Width: 3, Patch: colourPatch, Size: 64,
-		Strides: []int{8, 4}, LogitScale: 20, FixedVocabulary: !e.open, Examples: []string{"red", "green", "blue"},
+		Strides: []int{8, 4}, Scales: 1, LogitScale: 20, FixedVocabulary: !e.open, Examples: []string{"red", "green", "blue"},
 	}
 }
 
@@ -178,6 +179,8 @@ func (e *colourEngine) Scores(_ context.Context, encoded Encoded, labels []Label
 	return readout.Scores{Geometry: photo.geometry, Labels: len(labels), Data: data}, err
 }
 
+func (e *colourEngine) Prior() readout.Prior { return e.prior }
+
 func (e *colourEngine) Segment(ctx context.Context, photo *imaging.Image, encoded Encoded, labels []LabelVectors,
 	o SegmentOptions) (*readout.Segmentation, error) {
 	if o.Refine && photo == nil {
@@ -191,5 +194,5 @@ func (e *colourEngine) Segment(ctx context.Context, photo *imaging.Image, encode
 	if o.Temperature > 0 {
 		scale = 1 / o.Temperature
 	}
-	return readout.Segment(ctx, scores, readout.Options{LogitScale: scale, Background: o.Background})
+	return readout.Segment(ctx, scores, readout.Options{LogitScale: scale, Background: o.Background, Prior: e.prior})
 }

@@ -293,6 +293,8 @@ type heatmapsAnswer struct {
 	Labels     []labelInfo `json:"labels"`
 	// Scores is float32, little endian, [rows, columns, labels], in base64.
 	Scores string `json:"scores"`
+	// Offsets are added to each label's scores before labels are compared, where the model gives the photo as a whole a say.
+	Offsets []float64 `json:"offsets,omitempty"`
 }
 
 func (s *Server) heatmaps(ctx context.Context, r *http.Request, req *request) (*answer, error) {
@@ -322,6 +324,7 @@ func (s *Server) heatmaps(ctx context.Context, r *http.Request, req *request) (*
 	return asJSON(heatmapsAnswer{
 		Model: ready.model.name, Width: scores.ImageW, Height: scores.ImageH, Grid: gridOf(scores.Geometry),
 		LogitScale: ready.model.description.LogitScale, Labels: labelInfos(ready.labels), Scores: floats(scores.Data),
+		Offsets: ready.model.engine.Prior().Added(scores),
 	})
 }
 
@@ -329,7 +332,7 @@ type embedImageAnswer struct {
 	Model string `json:"model"`
 	Width int    `json:"width"` // of a vector
 	Grid  grid   `json:"grid"`
-	// Patches is float32, little endian, [rows, columns, width], in base64: unit vectors.
+	// Patches is float32, little endian, [rows, columns, width], in base64: unit vectors, or means of them.
 	Patches string `json:"patches"`
 	// Mean is the mean over the patches, made a unit vector again, in the same coding.
 	Mean string `json:"mean"`

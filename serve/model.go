@@ -20,7 +20,7 @@ func NewEngine(m *pacl.Model, name string) Engine {
 	d := Description{
 		Name: name, Vision: filepath.Base(info.Vision.Dir), Text: filepath.Base(info.Text.Dir), Method: info.Method,
 		Width: info.Width, Patch: info.Vision.PatchSize, Size: info.InputSize, LogitScale: info.LogitScale,
-		FixedVocabulary: info.Templates == "table", Strides: []int{info.Stride},
+		FixedVocabulary: info.Templates == "table", Strides: []int{info.Stride}, Scales: info.Scales,
 	}
 	for stride := info.Stride / 2; stride >= 4; stride /= 2 {
 		if info.Vision.PatchSize%stride == 0 {
@@ -117,6 +117,10 @@ func (e *modelEngine) Scores(ctx context.Context, encoded Encoded, labels []Labe
 		return readout.Scores{}, err
 	}
 	return e.model.Scores(ctx, encoded.(modelPhoto).Encoded, v)
+}
+
+func (e *modelEngine) Prior() readout.Prior {
+	return e.model.ReadoutOptions(pacl.SegmentOptions{}).Prior
 }
 
 func (e *modelEngine) Segment(ctx context.Context, photo *imaging.Image, encoded Encoded, labels []LabelVectors,

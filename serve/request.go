@@ -299,8 +299,10 @@ func (s *Server) checkImage(m *model, width, height int, o *ImageOptions) error 
 	if size < d.Patch || size > s.config.MaxSize {
 		return fail(http.StatusUnprocessableEntity, "bad_option", "size %d, expected %d to %d", size, d.Patch, s.config.MaxSize)
 	}
-	long := float64(max(width, height)) / float64(min(width, height)) * float64(size)
-	patches := (long/float64(stride) + 1) * (float64(size)/float64(stride) + 1)
+	// The largest of the sizes that the photo is looked at decides.
+	short := float64(size) * math.Pow(2, float64(max(d.Scales, 1)-1)/2)
+	long := float64(max(width, height)) / float64(min(width, height)) * short
+	patches := (long/float64(stride) + 1) * (short/float64(stride) + 1)
 	if patches > float64(s.config.MaxPatches) {
 		return fail(http.StatusUnprocessableEntity, "too_many_patches",
 			"a photo of %dx%d at size %d and stride %d has about %.0f patches, at most %d are allowed",

@@ -26,6 +26,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/pacl/pacl/internal/kernel"
+	"github.com/pacl/pacl/readout"
 )
 
 // halves is a photo that is red on the left and blue on the right.
@@ -679,7 +680,7 @@ func TestPageAndExamples(t *testing.T) {
 // TestOpenAPI checks that the document names the routes that exist and no others, that each handler's answers are among
 // those it lists, and that their bodies fit its schemas.
 func TestOpenAPI(t *testing.T) {
-	f := start(t, nil)
+	f := start(t, func(_ *Config, e *colourEngine) { e.prior = readout.Prior{Weight: 0.5, Tau: 0.1} })
 	var document struct {
 		OpenAPI string
 		Paths   map[string]map[string]struct {

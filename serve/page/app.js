@@ -119,7 +119,7 @@ async function refresh(s) {
     const response = await ask('v1/heatmaps', s, { options: { stride: stride(s) } }, control.signal);
     const answer = await response.json();
     if (s.request !== control) return;
-    answer.scores = decodeFloats(answer.scores);
+    answer.scores = raise(decodeFloats(answer.scores), answer.offsets);
     s.answer = answer;
     s.result = null;
     s.request = null;
@@ -514,7 +514,7 @@ function showProbe() {
   $('probe-list').replaceChildren(...list.map((e) => {
     const l = s.answer.labels[e.label];
     return element('li', {}, dot(l.color), element('span', { className: 'name', textContent: l.name }), bar(e.share, l.color),
-      element('span', { className: 'number', textContent: e.score.toFixed(3) }));
+      element('span', { className: 'number', textContent: (e.score - (s.answer.offsets?.[e.label] ?? 0)).toFixed(3) }));
   }));
 }
 

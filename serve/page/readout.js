@@ -12,6 +12,12 @@ function decodeFloats(text) {
   return values;
 }
 
+// raise adds to each label's scores what the photo as a whole says for it.
+function raise(scores, offsets) {
+  if (offsets) for (let i = 0; i < scores.length; i++) scores[i] += offsets[i % offsets.length];
+  return scores;
+}
+
 // axis tells for each of n pixels, which cover `length` pixels of the photo, the cell before it and how far on it lies.
 function axis(n, length, first, step, cells) {
   const cell = new Int32Array(n), share = new Float32Array(n);
