@@ -141,20 +141,20 @@ type trainCommand struct {
 	Mirror     bool    `group:"The model that is written:" help:"Let the model look at the mirror image as well."`
 	ImagePrior float64 `group:"The model that is written:" placeholder:"X" help:"Weight of the photo as a whole in what the model will take its pixels for."`
 
-	Epochs       int      `group:"Training:" placeholder:"N" help:"Passes over the images."`
-	Batch        int      `group:"Training:" placeholder:"N" help:"Images whose captions are compared with each other."`
-	Rate         float64  `group:"Training:" placeholder:"X" help:"Peak of the learning rate."`
-	Warmup       int      `group:"Training:" default:"-1" placeholder:"N" help:"Steps of warm-up."`
-	WeightDecay  float64  `group:"Training:" default:"-1" placeholder:"X" help:"Weight decay."`
-	TauPatch     float64  `group:"Head:" placeholder:"X" help:"Temperature of the softmax over patches."`
-	Pooling      string   `group:"Head:" enum:"pacl,mean," default:"" placeholder:"KIND" help:"pacl, or mean as the control."`
-	TextEmbedder string   `group:"Head:" enum:"none,frozen,trained," default:"" placeholder:"KIND" help:"Linear layer behind the text encoder: none, frozen or trained."`
-	Width        int      `group:"Head:" placeholder:"N" help:"Width of the shared space."`
-	Hidden       int      `group:"Head:" placeholder:"N" help:"Hidden width of the head."`
-	LogitScale   float64  `group:"Head:" placeholder:"X" help:"Logit scale at the start."`
+	Epochs       int      `group:"Training:" placeholder:"N" help:"Passes over the images. Default: 10."`
+	Batch        int      `group:"Training:" placeholder:"N" help:"Images whose captions are compared with each other. Default: 128."`
+	Rate         float64  `group:"Training:" placeholder:"X" help:"Peak of the learning rate. Default: 0.001."`
+	Warmup       int      `group:"Training:" default:"-1" placeholder:"N" help:"Steps of warm-up. Default: 20."`
+	WeightDecay  float64  `group:"Training:" default:"-1" placeholder:"X" help:"Weight decay. Default: 0.01."`
+	TauPatch     float64  `group:"Head:" placeholder:"X" help:"Temperature of the softmax over patches. Default: 0.07."`
+	Pooling      string   `group:"Head:" enum:"pacl,mean," default:"" placeholder:"KIND" help:"pacl, or mean as the control. Default: pacl."`
+	TextEmbedder string   `group:"Head:" enum:"none,frozen,trained," default:"" placeholder:"KIND" help:"Linear layer behind the text encoder: none, frozen or trained. Default: trained."`
+	Width        int      `group:"Head:" placeholder:"N" help:"Width of the shared space. Default: 256, or that of the text encoder if smaller or without a text embedder."`
+	Hidden       int      `group:"Head:" placeholder:"N" help:"Hidden width of the head. Default: twice the tokens'."`
+	LogitScale   float64  `group:"Head:" placeholder:"X" help:"Logit scale at the start. Default: 14.3."`
 	FixScale     bool     `group:"Head:" help:"Keep the logit scale as it is."`
-	Extras       float64  `group:"Training:" default:"-1" placeholder:"SHARE" help:"How often a caption gives way to one of its names or phrases."`
-	Validation   float64  `group:"Training:" default:"-1" placeholder:"SHARE" help:"Share of images kept out for validation."`
+	Extras       float64  `group:"Training:" default:"-1" placeholder:"SHARE" help:"How often a caption gives way to one of its names or phrases. Default: 0.7."`
+	Validation   float64  `group:"Training:" default:"-1" placeholder:"SHARE" help:"Share of images kept out for validation. Default: 0.1."`
 	Seed         uint64   `group:"Training:" default:"1" help:"Seed of everything random."`
 	Checkpoint   int      `group:"Training:" placeholder:"N" help:"Steps between checkpoints. Default: once an epoch."`
 	DataName     string   `group:"The model that is written:" placeholder:"TEXT" help:"What the data are called on the card."`
