@@ -366,7 +366,13 @@ func TestPicturesOfThePage(t *testing.T) {
 	dark := emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}})
 	open := func(ctx context.Context, scene int) {
 		t.Helper()
-		on(t, ctx, until(galleryDrawn), chromedp.Click(fmt.Sprintf("#gallery li:nth-child(%d) button", scene), chromedp.ByQuery), until(settled))
+		on(t, ctx, until(galleryDrawn), chromedp.Click(fmt.Sprintf("#gallery li:nth-child(%d) button", scene), chromedp.ByQuery), until(settled),
+			// The finest grid, as a user would have it.
+			chromedp.Evaluate(`for (const [id, value] of [['grid', 8]]) {
+				const e = document.getElementById(id);
+				e.value = value;
+				e.dispatchEvent(new Event('input'));
+			}`, nil), until(settled+` && page.grid > 0 && page.sides[0].answer.grid.columns > 15`))
 	}
 	press := func(ctx context.Context, x, y float64) {
 		t.Helper()
@@ -394,15 +400,14 @@ func TestPicturesOfThePage(t *testing.T) {
 	screenshot(t, english, "page-heat")
 	on(t, english, chromedp.ActionFunc(func(ctx context.Context) error { return input.DispatchMouseEvent(input.MouseMoved, 3, 3).Do(ctx) }),
 		until(`page.hover === null`), dark)
-	screenshot(t, english, "page-dark")
 	on(t, english, chromedp.Click("#compare", chromedp.ByQuery), until(`page.comparing && page.sides[1].answer !== null`), typed("blossom\r"), until(settled))
 	screenshot(t, english, "page-compare")
 
 	korean := chromium(t, "ko-KR")
 	on(t, korean, phone, emulation.SetTouchEmulationEnabled(true), chromedp.Navigate(f.URL), until(isReady))
 	open(korean, 4)
-	on(t, korean, chromedp.ActionFunc(func(ctx context.Context) error { return input.DispatchMouseEvent(input.MouseMoved, 3, 3).Do(ctx) }),
-		until(`page.hover === null`))
+	// The finger that opened the scene is off the page.
+	on(t, korean, chromedp.Evaluate(`page.hover = null; draw()`, nil))
 	screenshot(t, korean, "page-phone")
 	on(t, korean, dark, desktop)
 	screenshot(t, korean, "page-korean")
