@@ -88,8 +88,9 @@ func (b *batch[T]) run(p, pixels []T, size int, corners []corner, ids [][]int32)
 	clear(b.dImage.data)
 	clear(b.dText.data)
 	clear(b.gradient)
-	for i := range b.lanes {
-		clear(b.lanes[i].gradient)
+	working := b.lanes[:min(lanes, micros)] // those that get a micro-batch
+	for i := range working {
+		clear(working[i].gradient)
 	}
 	s := b.loss(p, groups(ids))
 	unitRowsGrad(b.dImage, b.image, b.imageLengths)
@@ -114,8 +115,8 @@ func (b *batch[T]) run(p, pixels []T, size int, corners []corner, ids [][]int32)
 	const piece = 1 << 15
 	kernel.Parallel((len(b.gradient)+piece-1)/piece, func(_, i int) {
 		from, to := i*piece, min(len(b.gradient), (i+1)*piece)
-		for l := range b.lanes {
-			add(b.gradient[from:to], b.lanes[l].gradient[from:to])
+		for l := range working {
+			add(b.gradient[from:to], working[l].gradient[from:to])
 		}
 	})
 	return s

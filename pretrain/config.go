@@ -30,11 +30,13 @@ type Config struct {
 	// positions. They are cheap, and the same thing is as large in them as later.
 	SmallSteps int `json:"small_steps"`
 	SmallSize  int `json:"small_size"`
-	// EasySteps is for how many steps after those generated scenes hold two objects at most.
-	EasySteps int     `json:"easy_steps"`
-	Objective string  `json:"objective"` // clip, pacl, or clip+pacl
-	TauPatch  float64 `json:"tau_patch"` // of pacl
-	Recompute bool    `json:"recompute"` // run the forward pass twice and keep no activations of the whole batch
+	// EasySteps is for how many steps after those generated scenes hold two objects at most, and CleanSteps for how many of
+	// the first steps they are drawn without patterns, light, blur and noise.
+	EasySteps  int     `json:"easy_steps"`
+	CleanSteps int     `json:"clean_steps"`
+	Objective  string  `json:"objective"` // clip, pacl, or clip+pacl
+	TauPatch   float64 `json:"tau_patch"` // of pacl
+	Recompute  bool    `json:"recompute"` // run the forward pass twice and keep no activations of the whole batch
 	// LockedWidth and LockedPatches describe the tokens of a locked vision encoder, whose features take the place of the
 	// vision transformer. They follow from the features.
 	LockedWidth   int `json:"locked_width,omitempty"`
@@ -112,8 +114,8 @@ func (c Config) Check() error {
 		}
 	}
 	switch {
-	case c.EasySteps < 0:
-		return fmt.Errorf("easy_steps is %d, expected 0 or more", c.EasySteps)
+	case c.EasySteps < 0 || c.CleanSteps < 0:
+		return fmt.Errorf("easy_steps is %d and clean_steps %d, expected 0 or more", c.EasySteps, c.CleanSteps)
 	case c.SmallSteps < 0 || c.SmallSteps > 0 && (c.SmallSize < c.Vision.PatchSize || c.SmallSize > c.Vision.ImageSize || c.SmallSize%c.Vision.PatchSize != 0):
 		return fmt.Errorf("small_size is %d, expected a multiple of vision.patch_size %d up to vision.image_size %d", c.SmallSize, c.Vision.PatchSize, c.Vision.ImageSize)
 	case c.Vision.ImageSize%c.Vision.PatchSize != 0:

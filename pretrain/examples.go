@@ -25,14 +25,18 @@ type Scenes struct {
 	// Single is how many scenes at the start are close-ups of one object, and Easy how many after those hold two at most:
 	// words are learned sooner where few things can be meant.
 	Single, Easy uint64
+	// Clean is how many scenes at the start are drawn without patterns, light, blur and noise.
+	Clean uint64
 }
 
 // firstScene is the seed of the first scene of pre-training: seeds below are left to tests and demonstrations.
 const firstScene = 1 << 32
 
-// RecipeScenes are the scenes of a recipe: close-ups while pictures are small, then easy scenes, then all.
+// RecipeScenes are the scenes of a recipe: close-ups while pictures are small, the first of them clean, then easy scenes,
+// then all.
 func RecipeScenes(c Config) Scenes {
-	return Scenes{First: firstScene, Single: uint64(c.SmallSteps) * uint64(c.Batch), Easy: uint64(c.EasySteps) * uint64(c.Batch)}
+	return Scenes{First: firstScene, Single: uint64(c.SmallSteps) * uint64(c.Batch), Easy: uint64(c.EasySteps) * uint64(c.Batch),
+		Clean: uint64(c.CleanSteps) * uint64(c.Batch)}
 }
 
 // Len is 0: there is always another scene.
@@ -40,7 +44,7 @@ func (s Scenes) Len() int { return 0 }
 
 // Name holds what the scenes follow from.
 func (s Scenes) Name() string {
-	return fmt.Sprintf("scenes %+v from seed %d, %d single and %d easy ones first", s.Options, s.First, s.Single, s.Easy)
+	return fmt.Sprintf("scenes %+v from seed %d, %d single and %d easy ones first, %d clean", s.Options, s.First, s.Single, s.Easy, s.Clean)
 }
 
 func (s Scenes) scene(i uint64) *scene.Scene {
@@ -51,6 +55,7 @@ func (s Scenes) scene(i uint64) *scene.Scene {
 	case i < s.Single+s.Easy:
 		o.MinObjects, o.MaxObjects = 1, 2
 	}
+	o.Clean = i < s.Clean
 	return scene.New(o, s.First+i)
 }
 

@@ -24,6 +24,9 @@ type Options struct {
 	Aspect                 float64 // width over height, 0: 1
 	// CloseUp makes objects fill most of the picture; it is meant for scenes of one.
 	CloseUp bool
+	// Clean leaves away what hides an outline: patterns of objects and ground, light, blur and noise. A close-up then
+	// stands near the middle.
+	Clean bool
 }
 
 // Object is one thing in a scene. Lengths are shares of the scene's short side.
@@ -108,7 +111,21 @@ func New(o Options, seed uint64) *Scene {
 	for i := 0; i < n; i++ {
 		s.add(random, o, n)
 	}
+	if o.Clean {
+		s.clean(o.CloseUp)
+	}
 	return s
+}
+
+func (s *Scene) clean(centred bool) {
+	s.ground.style, s.light, s.blur, s.noise = plainGround, lamp{}, 0, 0
+	for i := range s.Objects {
+		o := &s.Objects[i]
+		o.Pattern = Plain
+		if centred {
+			o.X, o.Y = s.Width/2+0.5*(o.X-s.Width/2), s.Height/2+0.5*(o.Y-s.Height/2)
+		}
+	}
 }
 
 func newGround(random *rand.Rand) ground {
