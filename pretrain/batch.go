@@ -112,11 +112,12 @@ func (b *batch[T]) run(p, pixels []T, size int, corners []corner, ids [][]int32)
 		}
 		textsGrad(l.engine, b.m, p, l.gradient, texts, b.dText.slice(from, to, 0, d))
 	})
+	e := b.lanes[0].engine // adding needs none of its memory
 	const piece = 1 << 15
 	kernel.Parallel((len(b.gradient)+piece-1)/piece, func(_, i int) {
 		from, to := i*piece, min(len(b.gradient), (i+1)*piece)
 		for l := range working {
-			add(b.gradient[from:to], working[l].gradient[from:to])
+			e.add(b.gradient[from:to], working[l].gradient[from:to])
 		}
 	})
 	return s
@@ -214,7 +215,7 @@ func (b *batch[T]) loss(p []T, group []int) (s scores) {
 		}
 	})
 	for k := range b.lanes {
-		add(b.dText.data, b.lanes[k].dText)
+		e.add(b.dText.data, b.lanes[k].dText)
 	}
 	return s
 }

@@ -8,21 +8,19 @@ import (
 
 // linear sets y [R, out] to x [R, in] W^T + b; W is [out, in], b may be nil.
 func linear[T real](e engine[T], y, x mat[T], w, b []T) {
-	if b != nil {
-		for i := 0; i < y.rows; i++ {
-			copy(y.row(i), b)
-		}
+	weight := matrix(w, y.cols, x.cols)
+	if b == nil {
+		e.gemm(y, 1, x, false, weight, true, false)
+		return
 	}
-	e.gemm(y, 1, x, false, matrix(w, y.cols, x.cols), true, b != nil)
+	e.linear(y, x, weight, b)
 }
 
 // linearGrad adds the gradients of W and b and, with dx set, sets dx (added to it with accumulate).
 func linearGrad[T real](e engine[T], dx, dy, x mat[T], w, dw, db []T, accumulate bool) {
 	e.gemm(matrix(dw, dy.cols, x.cols), 1, dy, true, x, false, true)
 	for i := 0; db != nil && i < dy.rows; i++ {
-		for j, d := range dy.row(i) {
-			db[j] += d
-		}
+		e.add(db, dy.row(i))
 	}
 	if dx.data != nil {
 		e.gemm(dx, 1, dy, false, matrix(w, dy.cols, x.cols), false, accumulate)
@@ -124,14 +122,7 @@ func attentionGrad[T real](e engine[T], dqkv, dout, qkv mat[T], probs, scratch [
 			e.gemm(dv, 1, p, true, do, false, false)
 			e.gemm(ds, 1, do, false, v, true, false)
 			for i := 0; i < n; i++ {
-				row, weight := ds.row(i), p.row(i)
-				sum := T(0)
-				for j, x := range row {
-					sum += x * weight[j]
-				}
-				for j, x := range row {
-					row[j] = weight[j] * (x - sum)
-				}
+				e.softmaxGrad(ds.row(i), p.row(i))
 			}
 			e.gemm(dq, scale, ds, false, k, false, false)
 			e.gemm(dk, scale, ds, true, q, false, false)
@@ -247,12 +238,12 @@ func forward[T real](e engine[T], t *tower, p []T, tr *trace[T]) mat[T] {
 		linear(e, a.qkv, a.norm1, at(p, b.qkvWeight), at(p, b.qkvBias))
 		attention(e, a.mixed, a.qkv, a.probs, tr.offsets, t.heads, t.causal)
 		linear(e, a.mid, a.mixed, at(p, b.outWeight), at(p, b.outBias))
-		add(a.mid.data, x.data)
+		e.add(a.mid.data, x.data)
 		layerNorm(a.norm2, a.mid, at(p, b.norm2Weight), at(p, b.norm2Bias), a.stats2, t.eps)
 		linear(e, a.pre, a.norm2, at(p, b.fc1Weight), at(p, b.fc1Bias))
 		e.activate(a.post.data, a.pre.data, t.act)
 		linear(e, next, a.post, at(p, b.fc2Weight), at(p, b.fc2Bias))
-		add(next.data, a.mid.data)
+		e.add(next.data, a.mid.data)
 	}
 	return tr.x[len(t.blocks)]
 }
@@ -273,11 +264,5 @@ func backward[T real](e engine[T], t *tower, p, g []T, tr *trace[T], d mat[T]) {
 		attentionGrad(e, dqkv, narrow, a.qkv, a.probs, grow(&tr.scores, tr.longest*tr.longest), tr.offsets, t.heads, t.causal)
 		linearGrad(e, narrow, dqkv, a.norm1, at(p, b.qkvWeight), at(g, b.qkvWeight), at(g, b.qkvBias), false)
 		layerNormGrad(d, narrow, tr.x[l], at(p, b.norm1Weight), at(g, b.norm1Weight), at(g, b.norm1Bias), a.stats1, true)
-	}
-}
-
-func add[T real](dst, src []T) {
-	for i, v := range src {
-		dst[i] += v
 	}
 }

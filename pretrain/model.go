@@ -130,11 +130,11 @@ func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, s
 	for i := 0; i < count; i++ {
 		class := tr.raw.row(i * (n + 1))
 		copy(class, at(p, v.class))
-		add(class, positions.row(0))
+		e.add(class, positions.row(0))
 		for t := 0; t < n; t++ {
 			row := tr.raw.row(i*(n+1) + t + 1)
 			copy(row, tr.local.row(i*n+t))
-			add(row, positions.row(1+tr.cells[i*n+t]))
+			e.add(row, positions.row(1+tr.cells[i*n+t]))
 		}
 	}
 	layerNorm(tr.trace.x[0], tr.raw, at(p, v.preWeight), at(p, v.preBias), grow(&tr.preStats, 2*rows), normEps)
@@ -178,10 +178,10 @@ func imagesGrad[T real](e engine[T], m *dual, p, g []T, tr *imagePass[T], dEmbed
 	local := matrix(tr.gradient[rows*w:], tr.count*n, w)
 	positions := matrix(at(g, v.positions), m.config.patches()+1, w)
 	for i := 0; i < tr.count; i++ {
-		add(at(g, v.class), d.row(i*(n+1)))
-		add(positions.row(0), d.row(i*(n+1)))
+		e.add(at(g, v.class), d.row(i*(n+1)))
+		e.add(positions.row(0), d.row(i*(n+1)))
 		for t := 0; t < n; t++ {
-			add(positions.row(1+tr.cells[i*n+t]), d.row(i*(n+1)+t+1))
+			e.add(positions.row(1+tr.cells[i*n+t]), d.row(i*(n+1)+t+1))
 		}
 		copy(local.data[i*n*w:(i+1)*n*w], d.data[(i*(n+1)+1)*w:(i+1)*(n+1)*w])
 	}
@@ -245,7 +245,7 @@ func texts[T real](e engine[T], m *dual, p []T, tr *textPass[T], ids [][]int32, 
 		for k, id := range text {
 			row := tr.trace.x[0].row(offsets[i] + k)
 			copy(row, tokens.row(int(id)))
-			add(row, positions.row(k))
+			e.add(row, positions.row(k))
 		}
 	}
 	x := forward(e, &t.tower, p, &tr.trace)
@@ -276,8 +276,8 @@ func textsGrad[T real](e engine[T], m *dual, p, g []T, tr *textPass[T], dEmbeddi
 	for i, text := range tr.texts {
 		for k, id := range text {
 			row := d.row(offsets[i] + k)
-			add(tokens.row(int(id)), row)
-			add(positions.row(k), row)
+			e.add(tokens.row(int(id)), row)
+			e.add(positions.row(k), row)
 		}
 	}
 }

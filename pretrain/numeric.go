@@ -31,8 +31,14 @@ func (m mat[T]) slice(r0, r1, c0, c1 int) mat[T] {
 type engine[T real] interface {
 	// gemm sets c to alpha A B (added to c with accumulate); ta and tb transpose what is given.
 	gemm(c mat[T], alpha T, a mat[T], ta bool, b mat[T], tb bool, accumulate bool)
+	// linear sets y [R, out] to x [R, in] W^T + b; w is [out, in], b [out].
+	linear(y, x, w mat[T], b []T)
 	// softmax replaces a row by its softmax.
 	softmax(row []T)
+	// softmaxGrad turns d, the gradient by the softmax p of a row, into the one by the row.
+	softmaxGrad(d, p []T)
+	// add adds src to dst.
+	add(dst, src []T)
 	// activate sets dst to the activation of src.
 	activate(dst, src []T, act kernel.Activation)
 	// activateGrad sets d to d times the derivative of the activation at src.
@@ -53,6 +59,14 @@ func kernelMat(m mat[float32]) kernel.Mat {
 func (f *fast) gemm(c mat[float32], alpha float32, a mat[float32], ta bool, b mat[float32], tb bool, accumulate bool) {
 	f.ws.Gemm(kernelMat(c), alpha, kernelMat(a), ta, kernelMat(b), tb, accumulate, f.precision)
 }
+
+func (f *fast) linear(y, x, w mat[float32], b []float32) {
+	f.ws.GemmBias(kernelMat(y), kernelMat(x), kernelMat(w), b, f.precision)
+}
+
+func (f *fast) softmaxGrad(d, p []float32) { softmaxGrad(d, p) }
+
+func (f *fast) add(dst, src []float32) { kernel.Axpy(dst, 1, src) }
 
 func (f *fast) softmax(row []float32) { kernel.Softmax(row) }
 
@@ -111,6 +125,31 @@ func (exact) gemm(c mat[float64], alpha float64, a mat[float64], ta bool, b mat[
 				row[j] = alpha * sum
 			}
 		}
+	}
+}
+
+func (e exact) linear(y, x, w mat[float64], b []float64) {
+	e.gemm(y, 1, x, false, w, true, false)
+	for i := 0; i < y.rows; i++ {
+		e.add(y.row(i), b)
+	}
+}
+
+func (exact) softmaxGrad(d, p []float64) { softmaxGrad(d, p) }
+
+func softmaxGrad[T real](d, p []T) {
+	sum := T(0)
+	for j, x := range d {
+		sum += x * p[j]
+	}
+	for j, x := range d {
+		d[j] = p[j] * (x - sum)
+	}
+}
+
+func (exact) add(dst, src []float64) {
+	for i, v := range src {
+		dst[i] += v
 	}
 }
 

@@ -69,6 +69,14 @@ func (ws *Workspace) Gemm(c Mat, alpha float32, a Mat, transA bool, b Mat, trans
 	})
 }
 
+// GemmBias sets c [M, N] to a [M, K] times the transpose of b [N, K], plus bias [N] in every row; on the calling goroutine
+// alone. The operands are rounded to p.
+func (ws *Workspace) GemmBias(c, a, b Mat, bias []float32, p Precision) {
+	ws.temporary.reshape(b.Rows, b.Cols, p)
+	ws.temporary.packSerial(ws, b, false)
+	ws.linear(c, a, false, &ws.temporary, 1, Epilogue{Bias: bias})
+}
+
 // slabUnits bounds the packed copy of a right operand: 256 MB.
 const slabUnits = 1 << 26
 
