@@ -84,7 +84,7 @@ func compareAutograd(t *testing.T, path, dir string) {
 		ids = append(ids, text)
 	}
 	b := newBatch(m, func() engine[float32] { return &fast{} }) // float32 products
-	s := b.run(p, numbers("pixels"), m.config.Vision.ImageSize, make([]corner, len(ids)), ids)
+	s := b.run(p, numbers("pixels"), placement{m.config.Vision.ImageSize, 1, make([]corner, len(ids))}, ids)
 	if want := float64(numbers("loss")[0]); math.Abs(s.Loss-want) > 1e-5*want {
 		t.Errorf("loss %.8g, PyTorch has %.8g", s.Loss, want)
 	}

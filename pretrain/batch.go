@@ -21,9 +21,8 @@ type batch[T real] struct {
 	image, text, patches                      mat[T] // [B, D], [B, D], [B*N, D]: unit rows
 	dImage, dText, dPatches                   mat[T]
 	imageLengths, textLengths, patchesLengths []T
-	size                                      int // of the pictures
-	cells                                     int // patches of a picture
-	corners                                   []corner
+	placement                                 placement
+	cells                                     int    // patches of a picture
 	phi, pairPhi                              mat[T] // [B, B]
 	gradient                                  []T
 }
@@ -58,12 +57,12 @@ func newBatch[T real](m *dual, newEngine func() engine[T]) *batch[T] {
 	return b
 }
 
-// run computes loss and gradient of pixels [B, 3, S, S] and texts (token ids); the gradient is in b.gradient. corners say
+// run computes loss and gradient of pixels [B, 3, S, S] and texts (token ids); the gradient is in b.gradient. placement says
 // where small pictures lie.
-func (b *batch[T]) run(p, pixels []T, size int, corners []corner, ids [][]int32) scores {
+func (b *batch[T]) run(p, pixels []T, pl placement, ids [][]int32) scores {
 	c := b.m.config
-	side := size / c.Vision.PatchSize
-	b.size, b.cells, b.corners = size, side*side, corners
+	side := pl.size / c.Vision.PatchSize
+	b.placement, b.cells = pl, side*side
 	if c.locked() {
 		b.cells = c.LockedPatches
 	}
@@ -83,7 +82,9 @@ func (b *batch[T]) run(p, pixels []T, size int, corners []corner, ids [][]int32)
 	b.eachMicro(micros, func(l *lane[T], i int) {
 		b.forward(l, i, p, pixels, ids, false)
 	})
-	unitRows(b.image, b.image, grow(&b.imageLengths, count))
+	if b.usesClass() {
+		unitRows(b.image, b.image, grow(&b.imageLengths, count))
+	}
 	unitRows(b.text, b.text, grow(&b.textLengths, count))
 	clear(b.dImage.data)
 	clear(b.dText.data)
@@ -93,7 +94,9 @@ func (b *batch[T]) run(p, pixels []T, size int, corners []corner, ids [][]int32)
 		clear(working[i].gradient)
 	}
 	s := b.loss(p, groups(ids))
-	unitRowsGrad(b.dImage, b.image, b.imageLengths)
+	if b.usesClass() {
+		unitRowsGrad(b.dImage, b.image, b.imageLengths)
+	}
 	unitRowsGrad(b.dText, b.text, b.textLengths)
 	b.eachMicro(micros, func(l *lane[T], i int) {
 		images, texts := b.passes(l, i)
@@ -108,7 +111,11 @@ func (b *batch[T]) run(p, pixels []T, size int, corners []corner, ids [][]int32)
 		if c.locked() {
 			lockedImagesGrad(l.engine, b.m, p, l.gradient, images, dPatches)
 		} else {
-			imagesGrad(l.engine, b.m, p, l.gradient, images, b.dImage.slice(from, to, 0, d), dPatches)
+			var dImages mat[T]
+			if b.usesClass() {
+				dImages = b.dImage.slice(from, to, 0, d)
+			}
+			imagesGrad(l.engine, b.m, p, l.gradient, images, dImages, dPatches)
 		}
 		textsGrad(l.engine, b.m, p, l.gradient, texts, b.dText.slice(from, to, 0, d))
 	})
@@ -122,6 +129,9 @@ func (b *batch[T]) run(p, pixels []T, size int, corners []corner, ids [][]int32)
 	})
 	return s
 }
+
+// usesClass says whether each picture has a class token, by which it is compared with texts.
+func (b *batch[T]) usesClass() bool { return b.placement.together == 1 && !b.m.config.locked() }
 
 // eachMicro gives micro-batch i to lane i mod lanes.
 func (b *batch[T]) eachMicro(micros int, f func(l *lane[T], i int)) {
@@ -163,7 +173,10 @@ func (b *batch[T]) forward(l *lane[T], i int, p, pixels []T, ids [][]int32, agai
 	if c.locked() {
 		lockedImages(l.engine, b.m, p, imageTrace, pixels[from*pictures:to*pictures], patches)
 	} else {
-		images(l.engine, b.m, p, imageTrace, pixels[from*pictures:to*pictures], b.size, b.corners[from:to], imageRows, patches)
+		if !b.usesClass() {
+			imageRows = mat[T]{}
+		}
+		images(l.engine, b.m, p, imageTrace, pixels[from*pictures:to*pictures], b.placement.slice(from, to), imageRows, patches)
 	}
 	texts(l.engine, b.m, p, textTrace, ids[from:to], textRows)
 }
@@ -173,7 +186,8 @@ func (b *batch[T]) loss(p []T, group []int) (s scores) {
 	c := b.m.config
 	count, n := b.image.rows, b.cells
 	e := b.lanes[0].engine
-	if c.usesCLIP() {
+	clip := c.usesCLIP() && b.usesClass()
+	if clip {
 		b.phi = matrix(grow(&b.phi.data, count*count), count, count)
 		e.gemm(b.phi, 1, b.image, false, b.text, true, false)
 		var dScale float64
@@ -201,7 +215,7 @@ func (b *batch[T]) loss(p []T, group []int) (s scores) {
 	s.PairLoss, dScale, right, left = contrast(b.pairPhi, group, float64(p[b.m.patchScale.from]))
 	b.gradient[b.m.patchScale.from] = T(dScale)
 	s.Loss += s.PairLoss
-	if !c.usesCLIP() {
+	if !clip {
 		s.ImageToText, s.TextToImage = right, left
 	}
 	kernel.Parallel(lanes, func(_, k int) {

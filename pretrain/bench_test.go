@@ -30,7 +30,9 @@ func BenchmarkStep(b *testing.B) {
 					ids[i][k] = int32(random.IntN(c.Text.Vocabulary))
 				}
 			}
-			t.load = func(int) ([][]int32, []corner, error) { return ids, make([]corner, c.Batch), nil }
+			t.load = func(int) ([][]int32, placement, error) {
+				return ids, placement{c.Vision.ImageSize, 1, make([]corner, c.Batch)}, nil
+			}
 			step := func() {
 				if _, err := t.one(); err != nil {
 					b.Fatal(err)

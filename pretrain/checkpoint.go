@@ -15,6 +15,7 @@ import (
 
 	"github.com/pacl/pacl/internal/atomicfile"
 	"github.com/pacl/pacl/internal/usage"
+	"github.com/pacl/pacl/tokenizer"
 )
 
 // checkpointHeader is the first line of a checkpoint; parameters and both moments follow as little-endian float32.
@@ -26,6 +27,8 @@ type checkpointHeader struct {
 	Step       int     `json:"step"`
 	Parameters int     `json:"parameters"`
 	CPUSeconds float64 `json:"cpu_seconds"`
+	// Vocabulary is what the ids of the token table mean.
+	Vocabulary *tokenizer.Trained `json:"vocabulary"`
 }
 
 const checkpointFormat = "pacl-pretrain-1"
@@ -39,7 +42,7 @@ func (t *Trainer) Checkpoint(path string) error {
 }
 
 func (t *Trainer) writeCheckpoint(w io.Writer) error {
-	header, err := json.Marshal(checkpointHeader{checkpointFormat, t.Recipe(), t.config, t.examples.Name(), t.step, len(t.p), t.spent + usage.Processor().Seconds()})
+	header, err := json.Marshal(checkpointHeader{checkpointFormat, t.Recipe(), t.config, t.examples.Name(), t.step, len(t.p), t.spent + usage.Processor().Seconds(), t.vocabulary})
 	if err != nil {
 		return err
 	}
@@ -89,8 +92,8 @@ func (t *Trainer) Resume(path string) error {
 	return nil
 }
 
-// Begin takes the parameters of another recipe's checkpoint as the starting point. Sizes and vocabulary must be the same;
-// steps, moments and schedule begin anew.
+// Begin takes parameters and vocabulary of another recipe's checkpoint as the starting point. Sizes must be the same; steps,
+// moments and schedule begin anew.
 func (t *Trainer) Begin(path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -102,13 +105,21 @@ func (t *Trainer) Begin(path string) error {
 		return fmt.Errorf("begin: %s is no checkpoint of pacl pretrain", path)
 	}
 	c, d := t.config, header.Config
+	if header.Vocabulary == nil {
+		return fmt.Errorf("begin: %s holds no vocabulary: make it again with this version", path)
+	}
 	if c.Vision != d.Vision || c.Text != d.Text || c.Projection != d.Projection || c.Objective != d.Objective || len(rest) != 12*len(t.p) {
 		return fmt.Errorf("begin: %s holds a model of other sizes, vocabulary or objective", path)
 	}
 	if err := binary.Read(bytes.NewReader(rest), binary.LittleEndian, t.p); err != nil {
 		return fmt.Errorf("begin: read %s: %w", path, err)
 	}
-	sum := sha256.Sum256(data)
+	words, err := header.Vocabulary.Tokenizer()
+	if err != nil {
+		return fmt.Errorf("begin: vocabulary of %s: %w", path, err)
+	}
+	t.vocabulary, t.tokenizer = header.Vocabulary, words
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %x", header.Recipe, header.Step, sha256.Sum256(rest)))
 	t.origin = hex.EncodeToString(sum[:8])
 	t.spent = header.CPUSeconds - usage.Processor().Seconds()
 	return nil

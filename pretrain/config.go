@@ -32,11 +32,15 @@ type Config struct {
 	SmallSize  int `json:"small_size"`
 	// EasySteps is for how many steps after those generated scenes hold two objects at most, and CleanSteps for how many of
 	// the first steps they are drawn without patterns, light, blur and noise.
-	EasySteps  int     `json:"easy_steps"`
-	CleanSteps int     `json:"clean_steps"`
-	Objective  string  `json:"objective"` // clip, pacl, or clip+pacl
-	TauPatch   float64 `json:"tau_patch"` // of pacl
-	Recompute  bool    `json:"recompute"` // run the forward pass twice and keep no activations of the whole batch
+	EasySteps  int `json:"easy_steps"`
+	CleanSteps int `json:"clean_steps"`
+	// Mosaics is how many of every four steps after the small ones are of mosaics: four close-ups share a sequence, and the
+	// patches of each are compared with its own caption by the pairwise objective. Patches then have to tell what is where
+	// they are, not what is anywhere in the picture (after CLIM, Wu et al. 2024).
+	Mosaics   int     `json:"mosaics"`
+	Objective string  `json:"objective"` // clip, pacl, or clip+pacl
+	TauPatch  float64 `json:"tau_patch"` // of pacl
+	Recompute bool    `json:"recompute"` // run the forward pass twice and keep no activations of the whole batch
 	// LockedWidth and LockedPatches describe the tokens of a locked vision encoder, whose features take the place of the
 	// vision transformer. They follow from the features.
 	LockedWidth   int `json:"locked_width,omitempty"`
@@ -118,6 +122,10 @@ func (c Config) Check() error {
 		return fmt.Errorf("easy_steps is %d and clean_steps %d, expected 0 or more", c.EasySteps, c.CleanSteps)
 	case c.SmallSteps < 0 || c.SmallSteps > 0 && (c.SmallSize < c.Vision.PatchSize || c.SmallSize > c.Vision.ImageSize || c.SmallSize%c.Vision.PatchSize != 0):
 		return fmt.Errorf("small_size is %d, expected a multiple of vision.patch_size %d up to vision.image_size %d", c.SmallSize, c.Vision.PatchSize, c.Vision.ImageSize)
+	case c.Mosaics < 0 || c.Mosaics > mosaicCycle:
+		return fmt.Errorf("mosaics is %d, expected 0 to %d", c.Mosaics, mosaicCycle)
+	case c.Mosaics > 0 && (c.Objective == "clip" || c.Vision.ImageSize%(2*c.Vision.PatchSize) != 0 || c.Batch%4 != 0 || c.Micro%4 != 0):
+		return fmt.Errorf("mosaics need objective pacl or clip+pacl, an even number of patches a side, and batch and micro_batch that are multiples of 4")
 	case c.Vision.ImageSize%c.Vision.PatchSize != 0:
 		return fmt.Errorf("vision.image_size %d is no multiple of vision.patch_size %d", c.Vision.ImageSize, c.Vision.PatchSize)
 	case c.Vision.Width%c.Vision.Heads != 0:
@@ -155,10 +163,21 @@ func (c Config) usesPACL() bool { return c.Objective != "clip" }
 
 // sizeAt is the pictures' size in a step, counted from 0.
 func (c Config) sizeAt(step int) int {
-	if step < c.SmallSteps {
+	switch {
+	case step < c.SmallSteps:
 		return c.SmallSize
+	case c.mosaicAt(step):
+		return c.Vision.ImageSize / 2
 	}
 	return c.Vision.ImageSize
+}
+
+// mosaicCycle is the number of steps that Config.Mosaics is a part of.
+const mosaicCycle = 4
+
+// mosaicAt says whether a step, counted from 0, is one of mosaics.
+func (c Config) mosaicAt(step int) bool {
+	return step >= c.SmallSteps && step%mosaicCycle < c.Mosaics
 }
 
 func (c Config) locked() bool { return c.LockedWidth > 0 }

@@ -27,6 +27,8 @@ type Scenes struct {
 	Single, Easy uint64
 	// Clean is how many scenes at the start are drawn without patterns, light, blur and noise.
 	Clean uint64
+	// Mosaics is in how many of every four steps, of Batch scenes each, the scenes are close-ups of one object too.
+	Mosaics, Batch uint64
 }
 
 // firstScene is the seed of the first scene of pre-training: seeds below are left to tests and demonstrations.
@@ -36,7 +38,7 @@ const firstScene = 1 << 32
 // then all.
 func RecipeScenes(c Config) Scenes {
 	return Scenes{First: firstScene, Single: uint64(c.SmallSteps) * uint64(c.Batch), Easy: uint64(c.EasySteps) * uint64(c.Batch),
-		Clean: uint64(c.CleanSteps) * uint64(c.Batch)}
+		Clean: uint64(c.CleanSteps) * uint64(c.Batch), Mosaics: uint64(c.Mosaics), Batch: uint64(c.Batch)}
 }
 
 // Len is 0: there is always another scene.
@@ -44,13 +46,14 @@ func (s Scenes) Len() int { return 0 }
 
 // Name holds what the scenes follow from.
 func (s Scenes) Name() string {
-	return fmt.Sprintf("scenes %+v from seed %d, %d single and %d easy ones first, %d clean", s.Options, s.First, s.Single, s.Easy, s.Clean)
+	return fmt.Sprintf("scenes %+v from seed %d, %d single and %d easy ones first, %d clean, mosaics in %d of %d steps of %d",
+		s.Options, s.First, s.Single, s.Easy, s.Clean, s.Mosaics, mosaicCycle, s.Batch)
 }
 
 func (s Scenes) scene(i uint64) *scene.Scene {
 	o := s.Options
 	switch {
-	case i < s.Single:
+	case i < s.Single, s.Mosaics > 0 && i/s.Batch%mosaicCycle < s.Mosaics:
 		o.MinObjects, o.MaxObjects, o.CloseUp = 1, 1, true
 	case i < s.Single+s.Easy:
 		o.MinObjects, o.MaxObjects = 1, 2

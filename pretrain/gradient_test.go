@@ -52,6 +52,7 @@ func TestGradient(t *testing.T) {
 		{"clip", func(c *Config) { c.Objective = "clip" }},
 		{"pacl recomputed", func(c *Config) { c.Objective, c.Recompute = "pacl", true }},
 		{"small pictures", func(c *Config) { c.SmallSteps, c.SmallSize = 1, 8 }},
+		{"mosaics", func(c *Config) { c.Mosaics, c.Vision.ImageSize, c.Batch, c.Micro, c.Objective = 1, 16, 8, 4, "pacl" }},
 		{"locked vision", func(c *Config) { c.Objective, c.LockedWidth, c.LockedPatches = "pacl", 7, 4 }},
 		{"gelu recomputed", func(c *Config) { c.Activation, c.Recompute = "gelu", true }},
 	} {
@@ -64,7 +65,7 @@ func TestGradient(t *testing.T) {
 			for i := range p {
 				p[i] += 0.1 * random.NormFloat64() // no zero biases, no equal norms
 			}
-			size, corners := c.sizeAt(0), make([]corner, c.Batch)
+			size, together, corners := c.sizeAt(0), 1, make([]corner, c.Batch)
 			pixels, ids := tinyExamples[float64](c, c.Batch, 6)
 			if c.locked() {
 				pixels = pixels[:c.Batch*c.LockedPatches*c.LockedWidth]
@@ -75,8 +76,15 @@ func TestGradient(t *testing.T) {
 					corners[i] = corner{i % 2, (i + 1) / 2 % 2}
 				}
 			}
+			if c.Mosaics > 0 {
+				together = 4
+				pixels = pixels[:c.Batch*3*size*size]
+				for i := range corners {
+					corners[i] = corner{1 + i/2%2*2, 3 + i%2*2}
+				}
+			}
 			b := newBatch(m, func() engine[float64] { return exact{} })
-			b.run(p, pixels, size, corners, ids)
+			b.run(p, pixels, placement{size, together, corners}, ids)
 			gradient := append([]float64(nil), b.gradient...)
 			along := func(s span, direction []float64) float64 {
 				const h = 1e-4
@@ -85,7 +93,7 @@ func TestGradient(t *testing.T) {
 					for i := range start {
 						at(p, s)[i] = start[i] + step*direction[i]
 					}
-					return b.run(p, pixels, size, corners, ids).Loss
+					return b.run(p, pixels, placement{size, together, corners}, ids).Loss
 				}
 				// Fourth order: the error is far below the tolerance.
 				d := (8*(value(h)-value(-h)) - (value(2*h) - value(-2*h))) / (12 * h)

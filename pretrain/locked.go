@@ -57,13 +57,13 @@ func (f Features) text(i int, random *rand.Rand) string {
 // NewLockedTrainer trains a text encoder against the frozen tokens of a vision encoder, with the pairwise objective: the
 // patches pass through one linear layer, which is trained along and left out of the directory.
 func NewLockedTrainer(c Config, features Features) (*Trainer, error) {
-	c.Objective, c.SmallSteps = "pacl", 0
+	c.Objective, c.SmallSteps, c.Mosaics = "pacl", 0, 0
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("recipe: %w", err)
 	}
 	c.LockedWidth, c.LockedPatches = features.Cache.TokenWidth(), features.Cache.Patches()
 	t := &Trainer{config: c, examples: features}
-	t.load = func(step int) ([][]int32, []corner, error) { return t.loadFeatures(features, step) }
+	t.load = func(step int) ([][]int32, placement, error) { return t.loadFeatures(features, step) }
 	err := t.start(func(i, draw uint64) (string, error) {
 		return features.text(int(i), rand.New(rand.NewPCG(draw, i))), nil
 	}, func() ([]float32, error) { return nil, nil })
@@ -71,7 +71,7 @@ func NewLockedTrainer(c Config, features Features) (*Trainer, error) {
 }
 
 // loadFeatures fills the pixels with the tokens of a step.
-func (t *Trainer) loadFeatures(f Features, step int) ([][]int32, []corner, error) {
+func (t *Trainer) loadFeatures(f Features, step int) ([][]int32, placement, error) {
 	c := t.config
 	each := c.LockedPatches * c.LockedWidth
 	t.pixels = grow(&t.pixels, c.Batch*each)
@@ -83,7 +83,7 @@ func (t *Trainer) loadFeatures(f Features, step int) ([][]int32, []corner, error
 		ids[i] = t.encode(f.text(picture, random))
 		kernel.FromBF16(t.pixels[i*each:(i+1)*each], f.Cache.Tokens(picture, random.IntN(f.Cache.Views())))
 	})
-	return ids, make([]corner, c.Batch), nil
+	return ids, placement{together: 1, corners: make([]corner, c.Batch)}, nil
 }
 
 // lockedImages sets patches [B*T, D] from frozen tokens [B, T, D_in].

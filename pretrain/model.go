@@ -94,6 +94,7 @@ func (l *layout) blocks(prefix string, w, n int) []block {
 // imagePass is the passage of some pictures through the image encoder.
 type imagePass[T real] struct {
 	count        int
+	placement    placement
 	cells        []int // [B*N] each patch's place in the grid of positions
 	trace        trace[T]
 	columns, raw mat[T] // [B*N, 3*P*P] pixels by patch; [R, w] embeddings before the first norm
@@ -105,34 +106,56 @@ type imagePass[T real] struct {
 	gradient     []T
 }
 
+// placement is how the pictures of a pass lie in sequences. Together pictures, 1 or 4, share a sequence and its class
+// token; corners [B] tell where each lies in the grid of positions, around whose edges it may go.
+type placement struct {
+	size     int // of a picture's side in pixels
+	together int
+	corners  []corner
+}
+
+// slice is the placement of pictures from to to.
+func (pl placement) slice(from, to int) placement {
+	return placement{pl.size, pl.together, pl.corners[from:to]}
+}
+
+// row is the row of a picture's first patch in the rows of all sequences, n being the number of its patches.
+func (pl placement) row(picture, n int) int {
+	sequence := picture / pl.together
+	return sequence*(pl.together*n+1) + 1 + picture%pl.together*n
+}
+
 // images sets embeddings [B, D] and, with the pairwise objective, patches [B*N, D] from pixels [B, 3, S, S]; neither is
-// normalised. corners [B] tell where a picture that is smaller than the grid of positions lies in it.
-func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, size int, corners []corner, embeddings, patches mat[T]) {
+// normalised. Embeddings without data are left out, as they are where pictures share a class token.
+func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, pl placement, embeddings, patches mat[T]) {
 	v, c := &m.vision, m.config
-	side, patch := size/c.Vision.PatchSize, c.Vision.PatchSize
+	patch := c.Vision.PatchSize
+	side := pl.size / patch
 	n, w, depth := side*side, v.width, 3*patch*patch
-	count := len(corners)
-	tr.count = count
-	tr.cells = gridCells(tr.cells, side, c.Vision.ImageSize/patch, corners)
-	offsets := make([]int, count+1)
+	count := len(pl.corners)
+	tr.count, tr.placement = count, pl
+	tr.cells = gridCells(tr.cells, side, c.Vision.ImageSize/patch, pl.corners)
+	offsets := make([]int, count/pl.together+1)
 	for i := range offsets {
-		offsets[i] = i * (n + 1)
+		offsets[i] = i * (pl.together*n + 1)
 	}
-	rows := count * (n + 1)
+	rows := offsets[len(offsets)-1]
 	tr.trace.begin(&v.tower, offsets)
 	tr.columns = matrix(grow(&tr.columns.data, count*n*depth), count*n, depth)
-	toColumns(tr.columns, pixels, size, patch)
+	toColumns(tr.columns, pixels, pl.size, patch)
 	tr.local = matrix(grow(&tr.local.data, count*n*w), count*n, w)
 	linear(e, tr.local, tr.columns, at(p, v.patchWeight), nil)
 
 	tr.raw = matrix(grow(&tr.raw.data, rows*w), rows, w)
 	positions := matrix(at(p, v.positions), c.patches()+1, w)
-	for i := 0; i < count; i++ {
-		class := tr.raw.row(i * (n + 1))
+	for _, first := range offsets[:len(offsets)-1] {
+		class := tr.raw.row(first)
 		copy(class, at(p, v.class))
 		e.add(class, positions.row(0))
+	}
+	for i := 0; i < count; i++ {
 		for t := 0; t < n; t++ {
-			row := tr.raw.row(i*(n+1) + t + 1)
+			row := tr.raw.row(pl.row(i, n) + t)
 			copy(row, tr.local.row(i*n+t))
 			e.add(row, positions.row(1+tr.cells[i*n+t]))
 		}
@@ -141,12 +164,17 @@ func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, s
 	x := forward(e, &v.tower, p, &tr.trace)
 	tr.final = matrix(grow(&tr.final.data, rows*w), rows, w)
 	layerNorm(tr.final, x, at(p, v.postWeight), at(p, v.postBias), grow(&tr.postStats, 2*rows), normEps)
-	tr.class = matrix(grow(&tr.class.data, count*w), count, w)
-	for i := 0; i < count; i++ {
-		copy(tr.class.row(i), tr.final.row(i*(n+1)))
-		copy(tr.local.data[i*n*w:(i+1)*n*w], tr.final.data[(i*(n+1)+1)*w:(i+1)*(n+1)*w])
+	tr.class = matrix(grow(&tr.class.data, (len(offsets)-1)*w), len(offsets)-1, w)
+	for i := range tr.class.rows {
+		copy(tr.class.row(i), tr.final.row(offsets[i]))
 	}
-	linear(e, embeddings, tr.class, at(p, v.output), nil)
+	for i := 0; i < count; i++ {
+		from := pl.row(i, n) * w
+		copy(tr.local.data[i*n*w:(i+1)*n*w], tr.final.data[from:from+n*w])
+	}
+	if embeddings.data != nil {
+		linear(e, embeddings, tr.class, at(p, v.output), nil)
+	}
 	if patches.data != nil {
 		linear(e, patches, tr.local, at(p, m.patchProjection), nil)
 	}
@@ -154,21 +182,23 @@ func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, s
 
 // imagesGrad adds the parameters' gradients to g, given those by embeddings and patches.
 func imagesGrad[T real](e engine[T], m *dual, p, g []T, tr *imagePass[T], dEmbeddings, dPatches mat[T]) {
-	v := &m.vision
-	n, w := len(tr.cells)/tr.count, v.width
-	rows := tr.count * (n + 1)
+	v, pl := &m.vision, tr.placement
+	n, w, offsets := len(tr.cells)/tr.count, v.width, tr.trace.offsets
+	rows := tr.final.rows
 	d := matrix(grow(&tr.gradient, 2*rows*w), rows, w)
-	narrow := matrix(tr.gradient[rows*w:], tr.count, w)
 	clear(d.data)
-	linearGrad(e, narrow, dEmbeddings, tr.class, at(p, v.output), at(g, v.output), nil, false)
-	for i := 0; i < tr.count; i++ {
-		copy(d.row(i*(n+1)), narrow.row(i))
+	if dEmbeddings.data != nil {
+		narrow := matrix(tr.gradient[rows*w:], tr.class.rows, w)
+		linearGrad(e, narrow, dEmbeddings, tr.class, at(p, v.output), at(g, v.output), nil, false)
+		for i := range narrow.rows {
+			copy(d.row(offsets[i]), narrow.row(i))
+		}
 	}
 	if dPatches.data != nil {
 		local := matrix(tr.gradient[rows*w:], tr.count*n, w)
 		linearGrad(e, local, dPatches, tr.local, at(p, m.patchProjection), at(g, m.patchProjection), nil, false)
 		for i := 0; i < tr.count; i++ {
-			copy(d.data[(i*(n+1)+1)*w:(i+1)*(n+1)*w], local.data[i*n*w:(i+1)*n*w])
+			copy(d.data[pl.row(i, n)*w:], local.data[i*n*w:(i+1)*n*w])
 		}
 	}
 	x := tr.trace.x[len(v.blocks)]
@@ -177,13 +207,16 @@ func imagesGrad[T real](e engine[T], m *dual, p, g []T, tr *imagePass[T], dEmbed
 	layerNormGrad(d, d, tr.raw, at(p, v.preWeight), at(g, v.preWeight), at(g, v.preBias), tr.preStats, false)
 	local := matrix(tr.gradient[rows*w:], tr.count*n, w)
 	positions := matrix(at(g, v.positions), m.config.patches()+1, w)
+	for _, first := range offsets[:len(offsets)-1] {
+		e.add(at(g, v.class), d.row(first))
+		e.add(positions.row(0), d.row(first))
+	}
 	for i := 0; i < tr.count; i++ {
-		e.add(at(g, v.class), d.row(i*(n+1)))
-		e.add(positions.row(0), d.row(i*(n+1)))
+		from := pl.row(i, n)
 		for t := 0; t < n; t++ {
-			e.add(positions.row(1+tr.cells[i*n+t]), d.row(i*(n+1)+t+1))
+			e.add(positions.row(1+tr.cells[i*n+t]), d.row(from+t))
 		}
-		copy(local.data[i*n*w:(i+1)*n*w], d.data[(i*(n+1)+1)*w:(i+1)*(n+1)*w])
+		copy(local.data[i*n*w:(i+1)*n*w], d.data[from*w:(from+n)*w])
 	}
 	linearGrad(e, mat[T]{}, local, tr.columns, at(p, v.patchWeight), at(g, v.patchWeight), nil, false)
 }
@@ -197,7 +230,7 @@ func gridCells(cells []int, side, whole int, corners []corner) []int {
 	for _, c := range corners {
 		for y := 0; y < side; y++ {
 			for x := 0; x < side; x++ {
-				cells = append(cells, (c.y+y)*whole+c.x+x)
+				cells = append(cells, (c.y+y)%whole*whole+(c.x+x)%whole)
 			}
 		}
 	}

@@ -82,6 +82,9 @@ func run(ctx context.Context, o RunOptions) (*Trainer, error) {
 	if err := trainer.Resume(checkpoint); err != nil {
 		return nil, err
 	}
+	if o.Until > 0 && trainer.Steps() >= o.Until {
+		return trainer, trainer.Checkpoint(checkpoint)
+	}
 	log, err := openLog(filepath.Join(o.Out, logName), trainer.Steps())
 	if err != nil {
 		return nil, err

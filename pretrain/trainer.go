@@ -40,7 +40,7 @@ type Record struct {
 type Trainer struct {
 	config     Config
 	examples   namedExamples
-	load       func(step int) ([][]int32, []corner, error) // fills pixels
+	load       func(step int) ([][]int32, placement, error) // fills pixels
 	tokenizer  *tokenizer.CLIP
 	vocabulary *tokenizer.Trained
 	m          *dual
@@ -58,7 +58,7 @@ func NewTrainer(c Config, examples Examples) (*Trainer, error) {
 		return nil, fmt.Errorf("recipe: %w", err)
 	}
 	t := &Trainer{config: c, examples: examples}
-	t.load = func(step int) ([][]int32, []corner, error) { return t.loadPictures(examples, step) }
+	t.load = func(step int) ([][]int32, placement, error) { return t.loadPictures(examples, step) }
 	err := t.start(func(i, draw uint64) (string, error) { return captionOf(examples, i, draw) },
 		func() ([]float32, error) { return t.firstPictures(examples) })
 	return t, err
@@ -194,11 +194,11 @@ func (t *Trainer) Run(ctx context.Context, report func(Record) error) error {
 // one makes one step.
 func (t *Trainer) one() (Record, error) {
 	c := t.config
-	ids, corners, err := t.load(t.step)
+	ids, placed, err := t.load(t.step)
 	if err != nil {
 		return Record{}, err
 	}
-	s := t.batch.run(t.p, t.pixels, c.sizeAt(t.step), corners, ids)
+	s := t.batch.run(t.p, t.pixels, placed, ids)
 	g := t.batch.gradient
 	norm := lengthOf(g)
 	if math.IsNaN(norm) || math.IsInf(norm, 0) {
@@ -225,7 +225,7 @@ func (t *Trainer) one() (Record, error) {
 		t.p[t.m.patchScale.from] = float32(math.Min(float64(t.p[t.m.patchScale.from]), largestScale))
 	}
 	bound := s.Loss
-	if c.usesCLIP() {
+	if c.usesCLIP() && placed.together == 1 {
 		bound = s.CLIPLoss
 	}
 	return Record{Step: t.step, scores: s, Bound: math.Log(float64(c.Batch)) - bound, Rate: rate, Norm: norm,
@@ -240,12 +240,15 @@ func lengthOf(g []float32) float64 {
 	return math.Sqrt(sum)
 }
 
-// loadPictures fills the pixels of a step and returns its token ids and the pictures' places in the grid of positions.
-func (t *Trainer) loadPictures(examples Examples, step int) ([][]int32, []corner, error) {
+// loadPictures fills the pixels of a step and returns its token ids and the pictures' places.
+func (t *Trainer) loadPictures(examples Examples, step int) ([][]int32, placement, error) {
 	c := t.config
 	size := c.sizeAt(step)
-	spare := (c.Vision.ImageSize-size)/c.Vision.PatchSize + 1
-	corners := make([]corner, c.Batch)
+	side, whole := size/c.Vision.PatchSize, c.Vision.ImageSize/c.Vision.PatchSize
+	placed := placement{size: size, together: 1, corners: make([]corner, c.Batch)}
+	if c.mosaicAt(step) {
+		placed.together = 4
+	}
 	t.pixels = grow(&t.pixels, c.Batch*3*size*size)
 	ids := make([][]int32, c.Batch)
 	var mutex sync.Mutex
@@ -254,7 +257,12 @@ func (t *Trainer) loadPictures(examples Examples, step int) ([][]int32, []corner
 		number := uint64(step)*uint64(c.Batch) + uint64(i)
 		random := rand.New(rand.NewPCG(c.Seed, number))
 		draw := random.Uint64() >> 1
-		corners[i] = corner{random.IntN(spare), random.IntN(spare)}
+		placed.corners[i] = corner{random.IntN(whole - side + 1), random.IntN(whole - side + 1)}
+		if placed.together == 4 {
+			// The mosaic is moved around the edges by as much as its first picture says.
+			first := rand.New(rand.NewPCG(^c.Seed, number-number%4))
+			placed.corners[i] = corner{first.IntN(whole) + i/2%2*side, first.IntN(whole) + i%2*side}
+		}
 		rgb, caption, err := examples.Load(t.pick(number), size, draw)
 		if err != nil {
 			mutex.Lock()
@@ -265,7 +273,7 @@ func (t *Trainer) loadPictures(examples Examples, step int) ([][]int32, []corner
 		ids[i] = t.encode(caption)
 		t.normalized(t.pixels[i*3*size*size:(i+1)*3*size*size], rgb)
 	})
-	return ids, corners, failure
+	return ids, placed, failure
 }
 
 // normalized sets planes [3, S, S], made where nil, from rgb [S, S, 3].

@@ -112,7 +112,7 @@ func TestMicroBatches(t *testing.T) {
 	for _, micro := range []int{1, 2, 5} {
 		m.config.Micro = micro
 		b := newBatch(m, func() engine[float64] { return exact{} })
-		b.run(p, pixels, c.Vision.ImageSize, make([]corner, c.Batch), ids)
+		b.run(p, pixels, placement{c.Vision.ImageSize, 1, make([]corner, c.Batch)}, ids)
 		gradients = append(gradients, b.gradient)
 	}
 	for _, g := range gradients[1:] {
@@ -131,14 +131,14 @@ func TestFastGradient(t *testing.T) {
 	p := m.initial(1, nil)
 	exactPixels, ids := tinyExamples[float64](c, c.Batch, 2)
 	reference := newBatch(m, func() engine[float64] { return exact{} })
-	want := reference.run(widen(p), exactPixels, c.Vision.ImageSize, make([]corner, c.Batch), ids)
+	want := reference.run(widen(p), exactPixels, placement{c.Vision.ImageSize, 1, make([]corner, c.Batch)}, ids)
 	pixels, _ := tinyExamples[float32](c, c.Batch, 2)
 	for _, test := range []struct {
 		precision kernel.Precision
 		tolerance float64
 	}{{kernel.Float32, 1e-4}, {kernel.BFloat16, 0.1}} {
 		b := newBatch(m, func() engine[float32] { return &fast{precision: test.precision} })
-		got := b.run(p, pixels, c.Vision.ImageSize, make([]corner, c.Batch), ids)
+		got := b.run(p, pixels, placement{c.Vision.ImageSize, 1, make([]corner, c.Batch)}, ids)
 		if math.Abs(got.Loss-want.Loss) > test.tolerance*want.Loss {
 			t.Errorf("%v: loss %g, expected %g", test.precision, got.Loss, want.Loss)
 		}
@@ -194,7 +194,7 @@ func TestDirectory(t *testing.T) {
 	var trace imagePass[float32]
 	d := trainer.config.Projection
 	embedding, patches := matrix(make([]float32, d), 1, d), matrix(make([]float32, 9*d), 9, d)
-	images(e, trainer.m, trainer.p, &trace, trainer.normalized(nil, picture.RGB), c.Vision.ImageSize, make([]corner, 1), embedding, patches)
+	images(e, trainer.m, trainer.p, &trace, trainer.normalized(nil, picture.RGB), placement{c.Vision.ImageSize, 1, make([]corner, 1)}, embedding, patches)
 	compare(t, "patch tokens", out.Patches, trace.local.data)
 	compare(t, "class token", out.Class, trace.class.data)
 

@@ -59,6 +59,37 @@ func (t *Trained) Tokenizer() (*CLIP, error) {
 	return newCLIP(vocabulary, t.merges)
 }
 
+// trainedJSON is how a vocabulary lies within other files.
+type trainedJSON struct {
+	Tokens []string    `json:"tokens"`
+	Merges [][2]string `json:"merges"`
+}
+
+// MarshalJSON makes the vocabulary part of another file.
+func (t *Trained) MarshalJSON() ([]byte, error) {
+	out := trainedJSON{Tokens: t.tokens}
+	for _, m := range t.merges {
+		out.Merges = append(out.Merges, [2]string{m.left, m.right})
+	}
+	return json.Marshal(out)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (t *Trained) UnmarshalJSON(data []byte) error {
+	var in trainedJSON
+	if err := json.Unmarshal(data, &in); err != nil {
+		return err
+	}
+	if n := len(in.Tokens); n < minVocabulary || n > maxVocabulary {
+		return fmt.Errorf("vocabulary of %d tokens, expected %d to %d", n, minVocabulary, maxVocabulary)
+	}
+	t.tokens, t.merges = in.Tokens, nil
+	for _, m := range in.Merges {
+		t.merges = append(t.merges, pair{m[0], m[1]})
+	}
+	return nil
+}
+
 // Write writes vocab.json, merges.txt and tokenizer_config.json into a directory, which it makes if need be. contextLength
 // is the number of tokens that the text encoder takes, 77 for CLIP.
 func (t *Trained) Write(dir string, contextLength int) error {
