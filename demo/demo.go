@@ -147,6 +147,9 @@ func run(ctx context.Context, o Options) (*Report, error) {
 	return report, report.writePage(o.Out)
 }
 
+// fineStride is half of the patch size: four times as many patches, for outlines.
+func fineStride(m *pacl.Model) int { return max(1, m.Info().Vision.PatchSize/2) }
+
 func openHead(ctx context.Context, dir, clip string) (*pacl.Model, error) {
 	return pacl.Open(ctx, pacl.Options{Model: dir, Vision: clip, Text: clip})
 }
@@ -175,7 +178,7 @@ func testSets(ctx context.Context, work string, o Options, size int) ([]*evaluat
 // measure returns a method's figures on scenes of seen and of never-trained pairs.
 func measure(ctx context.Context, m *pacl.Model, sets []*evaluate.Dataset) (row Method, protocol string, err error) {
 	for i, set := range sets {
-		result, err := m.Evaluate(ctx, set, pacl.EvaluateOptions{Templates: promptTemplate})
+		result, err := m.Evaluate(ctx, set, pacl.EvaluateOptions{Templates: promptTemplate, Image: pacl.ImageOptions{Stride: fineStride(m)}})
 		if err != nil {
 			return row, "", err
 		}
@@ -253,7 +256,7 @@ func trainLive(ctx context.Context, work string, set *evaluate.Dataset, o Option
 	if err != nil {
 		return nil, err
 	}
-	result, err := m.Evaluate(ctx, set, pacl.EvaluateOptions{Templates: promptTemplate})
+	result, err := m.Evaluate(ctx, set, pacl.EvaluateOptions{Templates: promptTemplate, Image: pacl.ImageOptions{Stride: fineStride(m)}})
 	if err != nil {
 		return nil, err
 	}

@@ -17,8 +17,8 @@ var pageSource string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"percent": func(share float64) string { return fmt.Sprintf("%.1f", 100*share) },
-	"png": func(data []byte) template.URL {
-		return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(data))
+	"jpeg": func(data []byte) template.URL {
+		return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(data))
 	},
 	"bar": func(share float64) template.CSS { return template.CSS(fmt.Sprintf("width:%.1f%%", 100*share)) },
 }).Parse(pageSource))

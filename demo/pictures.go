@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"html/template"
+	"image"
+	"image/jpeg"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,8 +21,14 @@ import (
 // picture is one segmented scene on the page.
 type picture struct {
 	Title, Caption, Words string
-	Scene, Overlay        []byte // PNG
-	Synonym               bool
+	Legend                []entry
+	Scene, Overlay        []byte // JPEG
+}
+
+// entry is a word and its colour on the page.
+type entry struct {
+	Word   string
+	Colour template.CSS
 }
 
 // The size at which scenes are drawn for people, and how many.
@@ -32,25 +41,25 @@ const (
 func (r *Report) show(ctx context.Context, m *pacl.Model, o Options) error {
 	for i := 0; i < shownScenes; i++ {
 		o.Progress("segmenting scenes by words", i, shownScenes)
-		s := scene.New(scene.Options{MinObjects: 3, Aspect: float64(shownWidth) / shownHeight}, 3*unseen+o.Seed+uint64(i))
-		p := picture{Title: fmt.Sprintf("Scene %d", i+1), Caption: s.Caption(scene.English, 0)}
-		choose := func(k scene.Kind) string { return k.English[0] }
+		p := picture{Title: fmt.Sprintf("Scene %d", i+1)}
+		language, words, which := scene.English, "its names", func(k scene.Kind) []string { return k.English[:1] }
 		switch i {
 		case shownScenes - 2:
-			p.Title += ", by words that captions used as synonyms only"
-			choose = func(k scene.Kind) string { return k.English[len(k.English)-1] }
+			words, which = "words that captions used as synonyms only", func(k scene.Kind) []string { return k.English[1:] }
 		case shownScenes - 1:
-			p.Title += ", by Korean words"
-			p.Caption = s.Caption(scene.Korean, 0)
-			choose = func(k scene.Kind) string { return k.Korean[0] }
+			language, words, which = scene.Korean, "Korean words", func(k scene.Kind) []string { return k.Korean[:1] }
 		}
+		p.Title += ", by " + words
+		s := shownScene(3*unseen+(o.Seed*shownScenes+uint64(i))*1000, which)
+		p.Caption = s.Caption(language, 0)
+		choose := func(k scene.Kind) string { return which(k)[0] }
 		if err := r.segment(ctx, m, s, &p, choose); err != nil {
 			return err
 		}
 		for _, file := range []struct {
 			name string
 			data []byte
-		}{{fmt.Sprintf("scene-%d.png", i+1), p.Scene}, {fmt.Sprintf("scene-%d-segmented.png", i+1), p.Overlay}} {
+		}{{fmt.Sprintf("scene-%d.jpg", i+1), p.Scene}, {fmt.Sprintf("scene-%d-segmented.jpg", i+1), p.Overlay}} {
 			path := filepath.Join(o.Out, file.name)
 			if err := os.WriteFile(path, file.data, 0o644); err != nil {
 				return err
@@ -61,6 +70,16 @@ func (r *Report) show(ctx context.Context, m *pacl.Model, o Options) error {
 	}
 	o.Progress("segmenting scenes by words", shownScenes, shownScenes)
 	return nil
+}
+
+// shownScene is the first scene from a seed on of which every kind has a word of those that are to be shown.
+func shownScene(seed uint64, words func(scene.Kind) []string) *scene.Scene {
+	for ; ; seed++ {
+		s := scene.New(scene.Options{MinObjects: 3, Aspect: float64(shownWidth) / shownHeight}, seed)
+		if !slices.ContainsFunc(s.Objects, func(o scene.Object) bool { return len(words(scene.Kinds[o.Kind])) == 0 }) {
+			return s
+		}
+	}
 }
 
 // segment labels a scene with the kinds in it; ground, which is no kind, is left as it is by the known outlines.
@@ -82,8 +101,7 @@ func (r *Report) segment(ctx context.Context, m *pacl.Model, s *scene.Scene, p *
 	if err != nil {
 		return err
 	}
-	patch := m.Info().Vision.PatchSize
-	encoded, err := m.Encode(ctx, drawn.Image(), pacl.ImageOptions{Stride: max(1, patch/2)})
+	encoded, err := m.Encode(ctx, drawn.Image(), pacl.ImageOptions{Stride: fineStride(m)})
 	if err != nil {
 		return err
 	}
@@ -107,7 +125,9 @@ func (r *Report) segment(ctx context.Context, m *pacl.Model, s *scene.Scene, p *
 	}
 	var legend []render.Entry
 	for i, label := range labels {
-		legend = append(legend, render.Entry{Name: label.Name, Color: render.Color(i), Share: float64(areas[i]) / float64(len(mask.ID))})
+		c := render.Color(i)
+		p.Legend = append(p.Legend, entry{label.Name, template.CSS(fmt.Sprintf("rgb(%d, %d, %d)", c.R, c.G, c.B))})
+		legend = append(legend, render.Entry{Name: label.Name, Color: c, Share: float64(areas[i]) / float64(len(mask.ID))})
 	}
 	if p.Korean() {
 		legend = nil // the legend's font has no Hangul; the page writes the words itself
@@ -117,10 +137,10 @@ func (r *Report) segment(ctx context.Context, m *pacl.Model, s *scene.Scene, p *
 			return err
 		}
 	}
-	if p.Scene, err = encodePNG(drawn.Image()); err != nil {
+	if p.Scene, err = encodeJPEG(drawn.Image()); err != nil {
 		return err
 	}
-	p.Overlay, err = encodePNG(overlay)
+	p.Overlay, err = encodeJPEG(overlay)
 	return err
 }
 
@@ -134,8 +154,14 @@ func (p *picture) Korean() bool {
 	return false
 }
 
-func encodePNG(im *imaging.Image) ([]byte, error) {
+// encodeJPEG is small where a PNG of noise is not.
+func encodeJPEG(im *imaging.Image) ([]byte, error) {
+	rgba := image.NewRGBA(image.Rect(0, 0, im.Width, im.Height))
+	for i := 0; i < im.Width*im.Height; i++ {
+		copy(rgba.Pix[4*i:], im.Pix[3*i:3*i+3])
+		rgba.Pix[4*i+3] = 255
+	}
 	var buffer bytes.Buffer
-	err := render.EncodePNG(&buffer, im)
+	err := jpeg.Encode(&buffer, rgba, &jpeg.Options{Quality: 88})
 	return buffer.Bytes(), err
 }
