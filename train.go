@@ -12,6 +12,8 @@ import (
 	"github.com/pacl/pacl/encoder"
 	"github.com/pacl/pacl/feature"
 	"github.com/pacl/pacl/hub"
+	"github.com/pacl/pacl/internal/kernel"
+	"github.com/pacl/pacl/pretrain"
 )
 
 // FeatureOptions say what the frozen encoders are run over, and how.
@@ -19,7 +21,7 @@ type FeatureOptions struct {
 	// Captions is a list, folder or shards of captioned images; see package caption.
 	Captions        string
 	CaptionOptions  caption.Options
-	Vision, Text    string   // encoders: directories, hub ids or names in PACL_MODELS
+	Vision, Text    string   // encoders: directories, hub ids or names in PACL_MODELS; Text may be NoText
 	VisionID        string   // hub id believed to hold the vision encoder, for the card
 	Precision       string   // "bf16", "f32" or "" for the fastest
 	Tokenizer       string   // directory of a tokenizer where the weights have none
@@ -41,6 +43,9 @@ type FeatureOptions struct {
 	Progress  func(feature.ExtractProgress)
 }
 
+// NoText stands for a text encoder where features are made to train one.
+const NoText = "none"
+
 // Features runs the frozen encoders over captioned images once and writes a cache of patch tokens and sentence vectors. It
 // goes on where an earlier run stopped.
 func Features(ctx context.Context, o FeatureOptions) (feature.Report, error) {
@@ -52,15 +57,11 @@ func Features(ctx context.Context, o FeatureOptions) (feature.Report, error) {
 	if err != nil {
 		return feature.Report{}, fmt.Errorf("vision encoder: %w", err)
 	}
-	textDir, err := hub.Resolve(o.Text)
-	if err != nil {
-		return feature.Report{}, fmt.Errorf("text encoder: %w", err)
-	}
 	vision, err := encoder.OpenVision(visionDir, encoder.Options{Precision: precision})
 	if err != nil {
 		return feature.Report{}, err
 	}
-	text, err := encoder.OpenText(textDir, encoder.Options{Precision: precision, Tokenizer: o.Tokenizer})
+	text, err := openText(o, precision)
 	if err != nil {
 		return feature.Report{}, err
 	}
@@ -90,6 +91,17 @@ func Features(ctx context.Context, o FeatureOptions) (feature.Report, error) {
 		o.Estimated(estimateFeatures(vision.Info(), text.Width(), extract, source.Len(), precision))
 	}
 	return feature.Extract(ctx, extract)
+}
+
+func openText(o FeatureOptions, precision kernel.Precision) (encoder.Text, error) {
+	if o.Text == NoText {
+		return pretrain.NoText{}, nil
+	}
+	dir, err := hub.Resolve(o.Text)
+	if err != nil {
+		return nil, fmt.Errorf("text encoder: %w", err)
+	}
+	return encoder.OpenText(dir, encoder.Options{Precision: precision, Tokenizer: o.Tokenizer})
 }
 
 func visionRecord(v *encoder.Vision, o FeatureOptions) (r feature.EncoderRecord, err error) {

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"time"
 
+	"github.com/pacl/pacl"
 	"github.com/pacl/pacl/caption"
 	"github.com/pacl/pacl/feature"
 	"github.com/pacl/pacl/pretrain"
@@ -14,8 +16,10 @@ import (
 type pretrainCommand struct {
 	captionFlags
 	Config          string  `required:"" placeholder:"FILE" help:"The recipe: sizes and schedule, in JSON."`
-	Features        string  `placeholder:"DIR" help:"Cache of pacl features: its vision encoder stays locked and only a text encoder is trained."`
-	Extras          float64 `default:"0.5" help:"With --features: how often a caption gives way to one of its noun phrases."`
+	Vision          string  `placeholder:"ENCODER" help:"With --captions: a vision encoder that stays locked, while a text encoder is trained for it by PACL's objective. Its features are cached in OUT.features."`
+	Features        string  `placeholder:"DIR" help:"The same with a cache that is there already, of pacl features --text none or any other."`
+	Phrases         string  `default:"a {}" placeholder:"NAME" help:"With --vision: noun phrases of captions, put into these templates, become texts too: none, pacl7, clip80 or a sentence with {} in it."`
+	Extras          float64 `default:"0.7" placeholder:"SHARE" help:"With a locked encoder: how often a caption gives way to one of its noun phrases."`
 	Scenes          bool    `help:"Train on generated scenes instead of captioned images."`
 	Mirror          bool    `help:"Mirror half of the photos; not where captions tell left from right."`
 	Out             string  `required:"" placeholder:"DIR" help:"CLIP directory to write; a later run goes on from its checkpoint."`
@@ -35,12 +39,20 @@ func (c *pretrainCommand) Run(s *session) error {
 	if sources != 1 {
 		return usageError("name one of --captions, --scenes and --features")
 	}
+	if c.Vision != "" && c.Captions == "" {
+		return usageError("--vision needs --captions")
+	}
 	config, err := pretrain.ReadConfig(c.Config)
 	if err != nil {
 		return err
 	}
 	var examples pretrain.Examples
 	var features *pretrain.Features
+	if c.Vision != "" {
+		if c.Features, err = c.lockedFeatures(s); err != nil {
+			return err
+		}
+	}
 	if c.Features != "" {
 		cache, err := feature.Open(c.Features)
 		if err != nil {
@@ -71,6 +83,24 @@ func (c *pretrainCommand) Run(s *session) error {
 	}
 	s.logf("%s is a CLIP directory of %.1f M parameters", c.Out, float64(trainer.Parameters())/1e6)
 	return nil
+}
+
+// lockedFeatures runs the locked vision encoder over the captioned images, or goes on with what an earlier run left.
+func (c *pretrainCommand) lockedFeatures(s *session) (string, error) {
+	templates, err := caption.Templates(c.Phrases)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Clean(c.Out) + ".features"
+	report, err := pacl.Features(s, pacl.FeatureOptions{
+		Captions: c.Captions, CaptionOptions: c.source(), Vision: c.Vision, Text: pacl.NoText, Dir: dir, Flip: c.Mirror,
+		PhraseTemplates: templates, Progress: extractProgress(s),
+	})
+	if err != nil {
+		return "", err
+	}
+	printReport(s, report)
+	return dir, nil
 }
 
 func (c *pretrainCommand) examples(s *session, config pretrain.Config) (pretrain.Examples, error) {
