@@ -3,6 +3,8 @@ package pretrain
 import (
 	"math/rand/v2"
 	"testing"
+
+	"github.com/pacl/pacl/internal/usage"
 )
 
 // BenchmarkStep is one step of pre-training (forward, loss, backward, AdamW) of ViT-Ti/16 at 224 pixels with a text tower of
@@ -40,9 +42,11 @@ func BenchmarkStep(b *testing.B) {
 			}
 			step() // memory is asked for once
 			b.ResetTimer()
+			before := usage.Processor()
 			for i := 0; i < b.N; i++ {
 				step()
 			}
+			b.ReportMetric(float64((usage.Processor()-before).Milliseconds())/float64(b.N), "cpu-ms/op")
 		})
 	}
 }

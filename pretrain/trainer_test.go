@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"testing"
@@ -314,6 +315,22 @@ func TestRun(t *testing.T) {
 	second, err := Run(t.Context(), RunOptions{Config: c, Examples: photos(), Out: next, From: filepath.Join(early, "checkpoint"), Until: 1})
 	if err != nil || second.Recipe() == first.Recipe() {
 		t.Fatalf("a run from a checkpoint has recipe %s, the checkpoint's is %s: %v", second.Recipe(), first.Recipe(), err)
+	}
+	// Ids mean what they meant in the checkpoint, whatever the captions of the second recipe are.
+	words, err := LoadPhotos(t.Context(), scene.NewSource(scene.SourceOptions{Options: scene.Options{MinObjects: 4}, First: 900, Count: 9}), c.Vision.ImageSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := NewTrainer(c, words)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, err := Run(t.Context(), RunOptions{Config: c, Examples: words, Out: t.TempDir(), From: filepath.Join(early, "checkpoint"), Until: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reflect.DeepEqual(fresh.vocabulary, first.vocabulary) || !reflect.DeepEqual(begun.vocabulary, first.vocabulary) {
+		t.Error("the vocabulary of the checkpoint is not taken over")
 	}
 	other := c
 	other.Projection = 8

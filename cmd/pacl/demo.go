@@ -15,6 +15,9 @@ type demoCommand struct {
 }
 
 func (c *demoCommand) Run(s *session) error {
+	if c.Scenes < 1 {
+		return usageError("expected --scenes of at least 1")
+	}
 	model, clip, err := builtin.Dir()
 	if err != nil {
 		return err
