@@ -19,7 +19,7 @@ touch "$out/closeups/done"
 
 # Seeds of scenes: pre-training begins at 2^32, heads at 5 000 000, measuring at 1 000 000.
 scenes() { [ -e "$out/$1/classes.txt" ] || "$pacl" -q scenes --out "$out/$1" --width 64 "${@:2}"; }
-scenes head-scenes --count 8000 --seed 5000000
+scenes head-scenes --count 20000 --seed 5000000
 scenes seen --count 500 --seed 1000000 --least 2
 scenes never --count 500 --seed 1000000 --least 2 --pairs novel
 
@@ -28,7 +28,7 @@ encoders=(--vision "$out/clip" --text "$out/clip")
 for seed in 1 2 3; do
   [ -e "$out/head-$seed/pacl.json" ] ||
     "$pacl" train --features "$out/features" "${encoders[@]}" --out "$out/head-$seed" --seed $seed \
-      --epochs 12 --rate 0.002 --extras 0.9 --data-name "8000 generated scenes"
+      --epochs 12 --rate 0.002 --extras 0.9 --data-name "20000 generated scenes"
 done
 
 # measure NAME MODEL-FLAGS...: one row of the table.
