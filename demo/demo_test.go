@@ -54,7 +54,7 @@ func TestDemo(t *testing.T) {
 		if !ok {
 			t.Fatalf("%s is missing in %v", name, report.Methods)
 		}
-		if free.MIoU >= figures["PACL"].MIoU || free.Patches >= figures["PACL"].Patches {
+		if free.MIoU >= figures["PACL"].MIoU {
 			t.Errorf("%s reads out better than the trained head: %+v, %+v", name, free, figures["PACL"])
 		}
 	}
