@@ -81,8 +81,8 @@ func TestTheProtocolIsEnough(t *testing.T) {
 		again []string // flags of the second run beside the line, the model and the data
 	}{
 		{"head", scenes, folder, w.scenes, nil},
-		{"size, stride, first photos", scenes, join(folder, more("--size", "60", "--stride", "5", "--limit", "4", "--precision", "f32")), w.scenes, nil},
-		{"windows, templates, names only", scenes, join(folder, more("--size", "90", "--window", "60", "--templates", "a drawing of a {}.", "--no-synonyms")), w.scenes, nil},
+		{"size, stride, first photos", scenes, join(folder, more("--size", "56", "--stride", "4", "--limit", "4", "--precision", "f32")), w.scenes, nil},
+		{"windows, templates, names only", scenes, join(folder, more("--size", "88", "--window", "56", "--templates", "a drawing of a {}.", "--no-synonyms")), w.scenes, nil},
 		{"threshold, refinement", scenes, join(folder, more("--background", "0.3", "--refine", "pamr(1,2)x3")), w.scenes, nil},
 		{"read-out", scenes, join(folder, more("--readout", "sclip")), w.scenes, nil},
 		{"patches after", scenes, more("patches", "folder", "--data", w.scenes, "--side", "after"), w.scenes, nil},
