@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"math"
 	"path/filepath"
 
 	"github.com/pacl/pacl"
@@ -22,7 +23,14 @@ func NewEngine(m *pacl.Model, name string) Engine {
 		Width: info.Width, Patch: info.Vision.PatchSize, Size: info.InputSize, LogitScale: info.LogitScale,
 		FixedVocabulary: info.Templates == "table", Strides: []int{info.Stride}, Scales: info.Scales,
 	}
+	// The short side at the largest of the sizes that a photo is looked at.
+	largest := float64(info.InputSize) * math.Pow(2, float64(max(info.Scales, 1)-1)/2)
 	for stride := info.Stride / 2; stride >= 4; stride /= 2 {
+		// Finer grids than this of a usual photo take most of a minute on small machines.
+		const most = 8000
+		if side := largest / float64(stride); side*side*4/3 > most {
+			break
+		}
 		if info.Vision.PatchSize%stride == 0 {
 			d.Strides = append(d.Strides, stride)
 		}
