@@ -18,9 +18,9 @@ for ((i = 0; i < rounds; i++)); do
 done
 /usr/bin/python3 - "$work" <<'PYTHON'
 import json, statistics, sys
-torch = [json.loads(line)["ms"] for line in open(sys.argv[1] + "/torch")]
+torch = [json.loads(line) for line in open(sys.argv[1] + "/torch")]
 pacl = [line.split() for line in open(sys.argv[1] + "/pacl")]
-rows = {"wall": ([float(r[2]) / 1e6 for r in pacl], torch[::2]), "processor": ([float(r[4]) for r in pacl], torch[1::2])}
+rows = {"wall": ([float(r[2]) / 1e6 for r in pacl], [r["ms"] for r in torch]), "processor": ([float(r[4]) for r in pacl], [r["cpu_ms"] for r in torch])}
 for name, (ours, theirs) in rows.items():
     a, b = statistics.median(ours), statistics.median(theirs)
     print(f"{name} time: pacl bf16 {a:.0f} ms, PyTorch f32 {b:.0f} ms, medians of {len(ours)} rounds: ratio {a / b:.2f}")

@@ -1,18 +1,16 @@
 """Times one step of CLIP's pre-training in PyTorch: what BenchmarkStep of package pretrain does in pacl.
 
-    python3 pretrain_step.py [RUNS [THREADS]]   (Debian's python3-torch; prints two JSON objects: wall and processor time)
+    python3 pretrain_step.py [RUNS [THREADS]]   (Debian's python3-torch; prints one JSON object)
 
 ViT-Ti/16 at 224 (192 wide, 12 layers, 3 heads), a causal text transformer of 4 layers, 256 wide, 77 tokens, batch 64:
 forward, symmetric loss, backward and AdamW, in float32.
 """
-import statistics
 import sys
-import time
 
 import torch
 from torch import nn
 
-from reference import Text, Vision, say
+from reference import Text, Vision, median, say
 
 
 def main(runs, threads):
@@ -35,17 +33,7 @@ def main(runs, threads):
         loss.backward()
         optimiser.step()
 
-    step()
-    wall, processor = [], []
-    for _ in range(runs):
-        start, used = time.perf_counter(), time.process_time()
-        step()
-        wall.append(time.perf_counter() - start)
-        processor.append(time.process_time() - used)
-    work = "pre-training step, ViT-Ti/16 and text 4 x 256, batch 64"
-    say(work, "f32", 1e3 * statistics.median(wall))
-    say(work + ", processor time", "f32", 1e3 * statistics.median(processor))
-
+    say("pre-training step, ViT-Ti/16 and text 4 x 256, batch 64", "f32", median(step, runs))
 
 
 if __name__ == "__main__":
