@@ -155,7 +155,8 @@ func readoutOf(t *testing.T, kind string) Readout {
 	return r
 }
 
-// bfloat16 features of real photos stay close to float32 ones for every patch.
+// bfloat16 features of real photos stay close to float32 ones. One patch of this photo is ill-conditioned: its cosine goes from
+// 0.989 to 0.9995 with the order of sums of the instruction set, where that of all others stays above 0.999.
 func TestBFloat16Features(t *testing.T) {
 	tensors := testdata.Tensors(t, testdata.Golden(t, "encoders", "vit-tiny-16.safetensors"))
 	v, err := OpenVision(goldenModel(t, "vit-tiny-16"), Options{Precision: kernel.BFloat16})
@@ -172,19 +173,21 @@ func TestBFloat16Features(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := tensors["vision.224x320.s16.patch_tokens"].Data
-	worst := 1.0
+	var cosines []float64
 	for r := 0; r < len(want); r += out.Width {
 		var ab, aa, bb float64
 		for c := range out.Width {
 			a, b := float64(out.Patches[r+c]), want[r+c]
 			ab, aa, bb = ab+a*b, aa+a*a, bb+b*b
 		}
-		worst = min(worst, ab/math.Sqrt(aa*bb))
+		cosines = append(cosines, ab/math.Sqrt(aa*bb))
 	}
-	if worst < 0.997 {
-		t.Errorf("worst cosine %.5f, expected at least 0.997", worst)
+	slices.Sort(cosines)
+	worst, percentile, median := cosines[0], cosines[len(cosines)/100], cosines[len(cosines)/2]
+	if !(worst >= 0.98 && percentile >= 0.999 && median >= 0.9998) {
+		t.Errorf("cosines: worst %.5f, first percentile %.5f, median %.5f; expected at least 0.98, 0.999 and 0.9998", worst, percentile, median)
 	}
-	t.Logf("worst cosine %.6f", worst)
+	t.Logf("cosines: worst %.6f, first percentile %.6f, median %.6f", worst, percentile, median)
 }
 
 func TestGoldenText(t *testing.T) {
