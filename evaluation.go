@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/pacl/pacl/align"
 	"github.com/pacl/pacl/caption"
@@ -201,6 +200,3 @@ func (m *Model) mosaicPhotos(o *MosaicOptions, captions string) (func(key string
 	share := m.head.Description.Recipe.Validation
 	return func(key string) bool { return align.HeldOut(key, share) }, nil
 }
-
-// DatasetNames are the data sets that Evaluate knows.
-func DatasetNames() []string { return slices.Clone(evaluate.Names()) }

@@ -3,6 +3,9 @@ package pacl
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +15,8 @@ import (
 	"github.com/pacl/pacl/feature"
 	"github.com/pacl/pacl/hub"
 	"github.com/pacl/pacl/internal/kernel"
+	"github.com/pacl/pacl/models"
+	"github.com/pacl/pacl/models/builtin"
 )
 
 // About says what a directory holds and what it is good for.
@@ -26,22 +31,26 @@ type About struct {
 	Use    []string `json:"use"`
 }
 
-// Inspect finds out what a model directory, hub id or name in PACL_MODELS is.
+// Inspect finds out what a model directory, hub id, name in PACL_MODELS or model that comes with pacl is.
 func Inspect(reference string) (*About, error) {
-	dir, err := hub.Resolve(reference)
-	if err != nil {
-		return nil, err
-	}
-	a := &About{Dir: dir}
-	if exists(filepath.Join(dir, align.DescriptionName)) {
-		m, err := align.LoadModel(dir)
+	if reference == builtin.Name && !exists(reference) {
+		dir, _, err := builtin.Dir()
 		if err != nil {
 			return nil, err
 		}
-		a.Model = &m.Description
-		a.Use = append(a.Use, "segment photos by words: pacl segment --model "+reference+` --labels "cat, dog" photo.jpg`)
-		return a, nil
+		return inspectHead(os.DirFS(dir), dir, reference)
 	}
+	dir, err := hub.Resolve(reference)
+	if files, shipped := models.Open(reference); err != nil && shipped {
+		return inspectHead(files, reference, reference)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if exists(filepath.Join(dir, align.DescriptionName)) {
+		return inspectHead(os.DirFS(dir), dir, reference)
+	}
+	a := &About{Dir: dir}
 	if feature.IsCache(dir) {
 		status, err := feature.Inspect(dir)
 		if err != nil {
@@ -100,6 +109,15 @@ func MissingEncoders(dir string) ([]string, error) {
 	return missing, nil
 }
 
+func inspectHead(files fs.FS, dir, reference string) (*About, error) {
+	m, err := align.LoadModelFS(files, dir)
+	if err != nil {
+		return nil, err
+	}
+	use := "segment photos by words: pacl segment --model " + reference + ` --labels "cat, dog" photo.jpg`
+	return &About{Dir: dir, Model: &m.Description, Use: []string{use}}, nil
+}
+
 // Lines prints it for people.
 func (a *About) Lines() []string {
 	lines := []string{a.Dir}
@@ -116,8 +134,8 @@ func (a *About) Lines() []string {
 			add("%s encoder: %s (%s, width %d), sha256 %s%s", e.role, e.r.Name, e.r.Family, e.r.Width, e.r.Hash, hubList(e.r.HubIDs))
 		}
 		add("trained on: %s, %d images", d.Data.Name, d.Data.Training)
-		for name, score := range d.Scores {
-			add("%s: %.4g", name, score)
+		for _, name := range slices.Sorted(maps.Keys(d.Scores)) {
+			add("%s: %.4g", name, d.Scores[name])
 		}
 	}
 	if v := a.Vision; v != nil {

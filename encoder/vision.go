@@ -62,9 +62,6 @@ var readoutNames = []string{"", "plain", "maskclip", "sclip", "clearclip", "nacl
 
 func (r Readout) String() string { return readoutNames[r] }
 
-// ReadoutNames are the names that ParseReadout knows.
-func ReadoutNames() []string { return readoutNames[1:] }
-
 // ParseReadout finds a read-out by its name.
 func ParseReadout(name string) (Readout, error) {
 	for i, known := range readoutNames {

@@ -131,25 +131,40 @@ func (f outputFlags) print(s *session, r printable) error {
 	return r.WriteText(s.stdout)
 }
 
-// recordFlag keeps what compare needs.
-type recordFlag struct {
+// resultFlags say how the result of an experiment is printed and kept.
+type resultFlags struct {
+	outputFlags
 	Record string `placeholder:"FILE" help:"Keep per-image results for pacl compare."`
 }
 
-func (f recordFlag) keep(r interface {
+// recorded is a result with one for each image.
+type recorded interface {
 	Record(model string) *evaluate.Record
-}, model string) error {
+}
+
+// keep keeps what compare needs, where that is asked for.
+func (f resultFlags) keep(r recorded, model string) error {
 	if f.Record == "" {
 		return nil
 	}
 	return r.Record(model).WriteFile(f.Record)
 }
 
+// report keeps a result and prints it.
+func (f resultFlags) report(s *session, r interface {
+	recorded
+	printable
+}, model string) error {
+	if err := f.keep(r, model); err != nil {
+		return err
+	}
+	return f.print(s, r)
+}
+
 // maskFlags are common to the experiments on masks.
 type maskFlags struct {
 	lookFlags
-	outputFlags
-	recordFlag
+	resultFlags
 	Background float64 `placeholder:"SHARE" help:"A pixel whose best label has less of the softmax is background."`
 	priorFlag
 	Refine string `placeholder:"KIND" help:"Refine masks by the photo's colours: pamr, or pamr(8,16)x10 with distances and iterations."`
@@ -178,10 +193,7 @@ func (c *maskFlags) measure(s *session, m *pacl.Model, d *evaluate.Dataset, o pa
 		return err
 	}
 	c.same(s, result.Protocol)
-	if err := c.keep(result, m.Info().Name); err != nil {
-		return err
-	}
-	return c.print(s, result)
+	return c.report(s, result, m.Info().Name)
 }
 
 // datasetFlags say which photos are meant.

@@ -15,8 +15,7 @@ const errNoCaptions = usageError("missing flag --captions")
 // retrievalCommand searches captions by photos and photos by captions.
 type retrievalCommand struct {
 	viewFlags
-	outputFlags
-	recordFlag
+	resultFlags
 	captionFlags
 	Limit int `placeholder:"N" help:"Take the first N photos only."`
 }
@@ -45,10 +44,7 @@ func (c *retrievalCommand) Run(s *session) error {
 		return err
 	}
 	c.same(s, result.Protocol)
-	if err := c.keep(result, m.Info().Name); err != nil {
-		return err
-	}
-	return c.print(s, result)
+	return c.report(s, result, m.Info().Name)
 }
 
 type mosaicCommand struct {

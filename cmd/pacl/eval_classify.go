@@ -10,8 +10,7 @@ import (
 // classifyCommand classifies whole photos.
 type classifyCommand struct {
 	lookFlags
-	outputFlags
-	recordFlag
+	resultFlags
 	Data  string `required:"" placeholder:"PATH" help:"A folder of photos for each class, or a list with a line PATH, tab, CLASS for each photo."`
 	By    string `enum:"phi,class," default:"" placeholder:"KIND" help:"phi: the compatibility of all patches (the default); class: the cosine of the class token."`
 	Crop  string `enum:"none,center," default:"" placeholder:"KIND" help:"none: the whole photo (the default by phi); center: the square in its middle (the default by class token, as CLIP was measured)."`
@@ -60,8 +59,5 @@ func (c *classifyCommand) Run(s *session) error {
 		return err
 	}
 	c.same(s, result.Protocol)
-	if err := c.keep(result, m.Info().Name); err != nil {
-		return err
-	}
-	return c.print(s, result)
+	return c.report(s, result, m.Info().Name)
 }

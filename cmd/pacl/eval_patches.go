@@ -15,8 +15,7 @@ import (
 type patchesCommand struct {
 	Dataset string `arg:"" optional:"" name:"dataset" help:"voc20, voc21, context59, context60, coco-stuff, coco-object, ade20k, cityscapes or folder."`
 	lookFlags
-	outputFlags
-	recordFlag
+	resultFlags
 	datasetFlags
 	Side string `enum:"both,before,after" default:"both" help:"before alignment (the encoder's own projection of patches, by its own texts), after it (the head), or both. Default: ${default}. --record keeps the last of them."`
 }
@@ -42,10 +41,7 @@ func (c *patchesCommand) Run(s *session) error {
 			return err
 		}
 		c.same(s, result.Protocol)
-		if err := c.keep(result, m.Info().Name); err != nil {
-			return err
-		}
-		return c.print(s, result)
+		return c.report(s, result, m.Info().Name)
 	}
 	both := evaluate.Alignment{BeforeNA: "not asked for", AfterNA: "not asked for"}
 	if c.Side != "after" {
@@ -92,8 +88,7 @@ func (c *patchesCommand) before(s *session, m *pacl.Model, d *evaluate.Dataset, 
 type coherenceCommand struct {
 	Dataset string `arg:"" optional:"" name:"dataset" help:"voc20, voc21, context59, context60, coco-stuff, coco-object, ade20k, cityscapes or folder."`
 	viewFlags
-	outputFlags
-	recordFlag
+	resultFlags
 	datasetFlags
 	Vectors    string `enum:"tokens,shared," default:"" placeholder:"KIND" help:"tokens: the vision encoder's own, of any encoder (the default); shared: those that are compared with words, by head or read-out."`
 	ExactPairs int64  `placeholder:"N" help:"Sort up to N pairs for the exact area, beyond that use a histogram whose error bound is printed. Default: 100 million."`

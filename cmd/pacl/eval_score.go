@@ -12,8 +12,7 @@ import (
 type scoreCommand struct {
 	Dataset string `arg:"" name:"dataset" help:"voc20, voc21, context59, context60, coco-stuff, coco-object, ade20k, cityscapes or folder."`
 	datasetFlags
-	outputFlags
-	recordFlag
+	resultFlags
 	Predictions string `required:"" type:"existingdir" placeholder:"DIR" help:"KEY.png for each photo: the place of the class in pacl dataset classes, counted from 0; ids behind the last are no class, or the background where there is one."`
 }
 
@@ -30,18 +29,14 @@ func (c *scoreCommand) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	if err := c.keep(result, c.Predictions); err != nil {
-		return err
-	}
-	return c.print(s, result)
+	return c.report(s, result, c.Predictions)
 }
 
 // repeatCommand finds the experiment of a protocol line.
 type repeatCommand struct {
 	Line string `arg:"" name:"line" help:"The protocol line, in quotes."`
 	modelFlags
-	outputFlags
-	recordFlag
+	resultFlags
 	Data  string `required:"" placeholder:"PATH" help:"The data set, the photos of classes, or the captions."`
 	Words string `placeholder:"LIST" help:"The file of words of a classification that was measured with one."`
 }
@@ -59,17 +54,17 @@ func (c *repeatCommand) Run(s *session) error {
 		if err != nil {
 			return err
 		}
-		return (&segmentationCommand{maskFlags: maskFlags{lookFlags: look, outputFlags: c.outputFlags, recordFlag: c.recordFlag}, datasetFlags: data}).run(s, name)
+		return (&segmentationCommand{maskFlags: maskFlags{lookFlags: look, resultFlags: c.resultFlags}, datasetFlags: data}).run(s, name)
 	case pacl.PatchesExperiment:
-		return (&patchesCommand{lookFlags: look, outputFlags: c.outputFlags, recordFlag: c.recordFlag, datasetFlags: data}).Run(s)
+		return (&patchesCommand{lookFlags: look, resultFlags: c.resultFlags, datasetFlags: data}).Run(s)
 	case pacl.CoherenceExperiment:
-		return (&coherenceCommand{viewFlags: view, outputFlags: c.outputFlags, recordFlag: c.recordFlag, datasetFlags: data, Seed: 1, Replicates: 1000}).Run(s)
+		return (&coherenceCommand{viewFlags: view, resultFlags: c.resultFlags, datasetFlags: data, Seed: 1, Replicates: 1000}).Run(s)
 	case pacl.ClassifyExperiment:
-		return (&classifyCommand{lookFlags: look, outputFlags: c.outputFlags, recordFlag: c.recordFlag, Data: c.Data, Words: c.Words}).Run(s)
+		return (&classifyCommand{lookFlags: look, resultFlags: c.resultFlags, Data: c.Data, Words: c.Words}).Run(s)
 	case pacl.RetrievalExperiment:
-		return (&retrievalCommand{viewFlags: view, outputFlags: c.outputFlags, recordFlag: c.recordFlag, captionFlags: captionFlags{Captions: c.Data}}).Run(s)
+		return (&retrievalCommand{viewFlags: view, resultFlags: c.resultFlags, captionFlags: captionFlags{Captions: c.Data}}).Run(s)
 	case pacl.MosaicExperiment:
-		return (&mosaicCommand{maskFlags: maskFlags{lookFlags: look, outputFlags: c.outputFlags, recordFlag: c.recordFlag}, captionFlags: captionFlags{Captions: c.Data}}).Run(s)
+		return (&mosaicCommand{maskFlags: maskFlags{lookFlags: look, resultFlags: c.resultFlags}, captionFlags: captionFlags{Captions: c.Data}}).Run(s)
 	default:
 		return fmt.Errorf("protocol %q is one of the experiment %q, which cannot be repeated with a model", c.Line, experiment)
 	}

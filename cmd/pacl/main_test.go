@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/pacl/pacl/internal/fixture"
+	"github.com/pacl/pacl/models"
+	"github.com/pacl/pacl/models/builtin"
 )
 
 // execute runs a command line in the process.
@@ -94,6 +96,12 @@ func TestTheWholeLoop(t *testing.T) {
 	must(t, "info", w.head)
 	must(t, "info", w.vit)
 	must(t, "info", w.names)
+	// What comes with pacl is known by name, wherever its encoders are.
+	for _, name := range []string{builtin.Name, models.Shipped} {
+		if about := must(t, "info", name); !strings.Contains(about, "PACL head") {
+			t.Errorf("info %s says %s", name, about)
+		}
+	}
 	must(t, "--help")
 	must(t, "--version")
 }

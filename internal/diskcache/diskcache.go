@@ -58,26 +58,36 @@ func (c Cache) path(key string) string {
 	return filepath.Join(dir, c.Name, key)
 }
 
-// Get returns what is stored under a key.
-func (c Cache) Get(key string) ([]byte, bool) {
+// open opens what is stored under a key, if it is a file of a size that the cache would write.
+func (c Cache) open(key string) (*os.File, os.FileInfo, bool) {
 	path := c.path(key)
 	if path == "" {
-		return nil, false
+		return nil, nil, false
 	}
 	file, err := os.Open(path)
 	if err != nil {
+		return nil, nil, false
+	}
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() > c.Entry {
+		file.Close()
+		return nil, nil, false
+	}
+	return file, info, true
+}
+
+// Get returns what is stored under a key.
+func (c Cache) Get(key string) ([]byte, bool) {
+	file, info, ok := c.open(key)
+	if !ok {
 		return nil, false
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil || !info.Mode().IsRegular() || info.Size() > c.Entry {
-		return nil, false
-	}
 	data := make([]byte, info.Size())
 	if _, err := io.ReadFull(file, data); err != nil {
 		return nil, false
 	}
-	c.used(path, info)
+	c.used(file.Name(), info)
 	return data, true
 }
 

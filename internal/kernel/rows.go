@@ -200,40 +200,12 @@ func softmax(dst, src []float32, scale float32) {
 	active.scale(dst, dst, 1/sum)
 }
 
-// SoftmaxGrad turns dp, the gradient by the softmax p of a row z, into the
-// gradient by z: dz = p * (dp - sum(p*dp)).
-func SoftmaxGrad(dz, p, dp []float32) {
-	checkLen("softmax gradient", len(dz), len(p))
-	checkLen("softmax gradient", len(dp), len(p))
-	mean := Dot(p, dp)
-	for i, v := range p {
-		dz[i] = v * (dp[i] - mean)
-	}
-}
-
 // Exp sets dst to exp(src), within 2 units in the last place. dst may be src.
 func Exp(dst, src []float32) {
 	checkLen("exp", len(dst), len(src))
 	if len(src) > 0 {
 		active.expSum(dst, src, 1, 0)
 	}
-}
-
-// ExpSum sets dst to exp(scale*src - shift) and returns the sum. dst may be src.
-func ExpSum(dst, src []float32, scale, shift float32) float32 {
-	checkLen("exp", len(dst), len(src))
-	if len(src) == 0 {
-		return 0
-	}
-	return active.expSum(dst, src, scale, shift)
-}
-
-// Max is the largest number of x, NaN when there is one, -Inf for none.
-func Max(x []float32) float32 {
-	if len(x) == 0 {
-		return float32(math.Inf(-1))
-	}
-	return active.maximum(x)
 }
 
 // Dot is the sum of x[i]*y[i].
