@@ -16,7 +16,6 @@ import (
 	"github.com/pacl/pacl/encoder"
 	"github.com/pacl/pacl/evaluate"
 	"github.com/pacl/pacl/feature"
-	"github.com/pacl/pacl/imaging"
 	"github.com/pacl/pacl/scene"
 )
 
@@ -177,8 +176,10 @@ func testSets(ctx context.Context, work string, o Options, size int) ([]*evaluat
 
 // measure returns a method's figures on scenes of seen and of never-trained pairs.
 func measure(ctx context.Context, m *pacl.Model, sets []*evaluate.Dataset) (row Method, protocol string, err error) {
+	// All methods look at the same grid, whatever stride is their own.
+	o := pacl.EvaluateOptions{Templates: promptTemplate, Image: pacl.ImageOptions{Stride: fineStride(m)}}
 	for i, set := range sets {
-		result, err := m.Evaluate(ctx, set, pacl.EvaluateOptions{Templates: promptTemplate, Image: pacl.ImageOptions{Stride: fineStride(m)}})
+		result, err := m.Evaluate(ctx, set, o)
 		if err != nil {
 			return row, "", err
 		}
@@ -188,27 +189,11 @@ func measure(ctx context.Context, m *pacl.Model, sets []*evaluate.Dataset) (row 
 			row.Novel = result.MIoU
 		}
 	}
-	patches := evaluate.PatchEncoderFunc(func(ctx context.Context, photo *imaging.Image) (*evaluate.PatchVectors, error) {
-		e, err := m.Encode(ctx, photo, pacl.ImageOptions{})
-		if err != nil {
-			return nil, err
-		}
-		return &evaluate.PatchVectors{Geometry: e.Geometry, Width: e.Width, Vectors: e.Patches}, nil
-	})
-	texts := evaluate.Texts{Width: m.Info().Width, First: []int{0}}
-	var prompts []string
-	for i, class := range sets[0].Classes {
-		prompts = append(prompts, prompt(class.Name))
-		texts.First = append(texts.First, i+1)
-	}
-	if texts.Vectors, err = m.Texts(ctx, prompts); err != nil {
-		return row, "", err
-	}
-	classified, err := evaluate.Patches(ctx, sets[0], patches, texts, evaluate.Protocol{}, evaluate.RunOptions{})
+	classified, err := m.EvaluatePatches(ctx, sets[0], o)
 	if err != nil {
 		return row, "", err
 	}
-	coherence, err := evaluate.Coherence(ctx, sets[0], patches, evaluate.Protocol{}, evaluate.CoherenceOptions{})
+	coherence, err := pacl.EvaluateCoherence(ctx, m, sets[0], o, evaluate.CoherenceOptions{})
 	if err != nil {
 		return row, "", err
 	}
