@@ -256,8 +256,6 @@ func record(info encoder.Info) feature.EncoderRecord {
 // promptTemplate is what labels are put into, as captions have their nouns.
 const promptTemplate = "a {}"
 
-func prompt(name string) string { return "a " + name }
-
 // bestTrainingFree is the best mIoU of the read-outs that need no training.
 func (r *Report) bestTrainingFree() float64 {
 	best := math.Inf(-1)
