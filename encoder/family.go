@@ -175,6 +175,7 @@ func (s *source) describeVision() (d visionDescription, err error) {
 		d.family, d.scheme, d.config = "clip", clipVisionScheme(), s.visionConfig()
 		s.deriveSizes(&d.config, d.scheme, 12)
 		d.config.defaults("quick_gelu", 1e-5, 16, 224)
+		d.rope = d.config.RopeTheta > 0 // as pacl pretrain writes it
 		d.prep = preprocessing{clipMean, clipStd, imaging.Bicubic, d.config.ImageSize}
 	case kind == "siglip" || kind == "siglip_vision_model" || kind == "siglip2" || kind == "siglip2_vision_model":
 		d.describeSigLIP(s)

@@ -134,7 +134,7 @@ func configOf(t *testing.T, metadata map[string]string) Config {
 		t.Fatal(err)
 	}
 	c := DefaultConfig()
-	c.Vision = VisionConfig{read.Vision.ImageSize, read.Vision.PatchSize, read.Vision.Width, read.Vision.Layers, read.Vision.Heads}
+	c.Vision = VisionConfig{ImageSize: read.Vision.ImageSize, PatchSize: read.Vision.PatchSize, Width: read.Vision.Width, Layers: read.Vision.Layers, Heads: read.Vision.Heads}
 	c.Text = TextConfig{read.Text.Context, read.Text.Vocabulary, read.Text.Width, read.Text.Layers, read.Text.Heads}
 	c.Projection, c.Activation, c.Objective, c.Micro = read.Projection, read.Vision.Activation, "clip+pacl", 2
 	if _, err := fmt.Sscan(metadata["tau_patch"], &c.TauPatch); err != nil {

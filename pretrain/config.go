@@ -34,13 +34,18 @@ type Config struct {
 	// the first steps they are drawn without patterns, light, blur and noise.
 	EasySteps  int `json:"easy_steps"`
 	CleanSteps int `json:"clean_steps"`
+	// Monochrome is the share of generated scenes, after the clean ones, that show no colours and whose captions name none.
+	Monochrome float64 `json:"monochrome"`
 	// Mosaics is how many of every four steps after the small ones are of mosaics: four close-ups share a sequence, and the
 	// patches of each are compared with its own caption by the pairwise objective. Patches then have to tell what is where
 	// they are, not what is anywhere in the picture (after CLIM, Wu et al. 2024).
 	Mosaics   int     `json:"mosaics"`
 	Objective string  `json:"objective"` // clip, pacl, or clip+pacl
 	TauPatch  float64 `json:"tau_patch"` // of pacl
-	Recompute bool    `json:"recompute"` // run the forward pass twice and keep no activations of the whole batch
+	// PatchLayer is the block of the vision transformer whose patch tokens the pairwise objective takes, 0: the last. With an
+	// earlier one the blocks behind it serve the class token alone, as all do in CLIP.
+	PatchLayer int  `json:"patch_layer"`
+	Recompute  bool `json:"recompute"` // run the forward pass twice and keep no activations of the whole batch
 	// LockedWidth and LockedPatches describe the tokens of a locked vision encoder, whose features take the place of the
 	// vision transformer. They follow from the features.
 	LockedWidth   int `json:"locked_width,omitempty"`
@@ -57,6 +62,9 @@ type VisionConfig struct {
 	Width     int `json:"width"`
 	Layers    int `json:"layers"`
 	Heads     int `json:"heads"`
+	// RopeTheta, where not 0, gives patches rotary positions with periods from 1 up to nearly this in place of learned ones
+	// (100 in DINOv3).
+	RopeTheta float64 `json:"rope_theta,omitempty"`
 }
 
 // TextConfig are the sizes of the text encoder.
@@ -120,6 +128,10 @@ func (c Config) Check() error {
 	switch {
 	case c.EasySteps < 0 || c.CleanSteps < 0:
 		return fmt.Errorf("easy_steps is %d and clean_steps %d, expected 0 or more", c.EasySteps, c.CleanSteps)
+	case !(c.Monochrome >= 0 && c.Monochrome <= 1):
+		return fmt.Errorf("monochrome is %g, expected 0 to 1", c.Monochrome)
+	case c.PatchLayer < 0 || c.PatchLayer > c.Vision.Layers:
+		return fmt.Errorf("patch_layer is %d, expected 0 to %d", c.PatchLayer, c.Vision.Layers)
 	case c.SmallSteps < 0 || c.SmallSteps > 0 && (c.SmallSize < c.Vision.PatchSize || c.SmallSize > c.Vision.ImageSize || c.SmallSize%c.Vision.PatchSize != 0):
 		return fmt.Errorf("small_size is %d, expected a multiple of vision.patch_size %d up to vision.image_size %d", c.SmallSize, c.Vision.PatchSize, c.Vision.ImageSize)
 	case c.Mosaics < 0 || c.Mosaics > mosaicCycle:
@@ -130,6 +142,8 @@ func (c Config) Check() error {
 		return fmt.Errorf("vision.image_size %d is no multiple of vision.patch_size %d", c.Vision.ImageSize, c.Vision.PatchSize)
 	case c.Vision.Width%c.Vision.Heads != 0:
 		return fmt.Errorf("vision.width %d is no multiple of vision.heads %d", c.Vision.Width, c.Vision.Heads)
+	case c.Vision.RopeTheta != 0 && !(c.Vision.RopeTheta > 1 && c.Vision.RopeTheta <= 1e6 && c.Vision.Width/c.Vision.Heads%4 == 0):
+		return fmt.Errorf("vision.rope_theta is %g for heads of width %d, expected 0, or more than 1 and up to 1e6 for a width that is a multiple of 4", c.Vision.RopeTheta, c.Vision.Width/c.Vision.Heads)
 	case c.Text.Width%c.Text.Heads != 0:
 		return fmt.Errorf("text.width %d is no multiple of text.heads %d", c.Text.Width, c.Text.Heads)
 	case c.Activation != "quick_gelu" && c.Activation != "gelu":
@@ -170,6 +184,14 @@ func (c Config) sizeAt(step int) int {
 		return c.Vision.ImageSize / 2
 	}
 	return c.Vision.ImageSize
+}
+
+// patchLayer is the number of blocks before the patch tokens that the pairwise objective takes.
+func (c Config) patchLayer() int {
+	if c.PatchLayer > 0 {
+		return c.PatchLayer
+	}
+	return c.Vision.Layers
 }
 
 // mosaicCycle is the number of steps that Config.Mosaics is a part of.

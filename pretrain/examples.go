@@ -27,6 +27,8 @@ type Scenes struct {
 	Single, Easy uint64
 	// Clean is how many scenes at the start are drawn without patterns, light, blur and noise.
 	Clean uint64
+	// Monochrome is the share of the later scenes that show no colours.
+	Monochrome float64
 	// Mosaics is in how many of every four steps, of Batch scenes each, the scenes are close-ups of one object too.
 	Mosaics, Batch uint64
 }
@@ -38,7 +40,7 @@ const firstScene = 1 << 32
 // then all.
 func RecipeScenes(c Config) Scenes {
 	return Scenes{First: firstScene, Single: uint64(c.SmallSteps) * uint64(c.Batch), Easy: uint64(c.EasySteps) * uint64(c.Batch),
-		Clean: uint64(c.CleanSteps) * uint64(c.Batch), Mosaics: uint64(c.Mosaics), Batch: uint64(c.Batch)}
+		Clean: uint64(c.CleanSteps) * uint64(c.Batch), Monochrome: c.Monochrome, Mosaics: uint64(c.Mosaics), Batch: uint64(c.Batch)}
 }
 
 // Len is 0: there is always another scene.
@@ -46,8 +48,8 @@ func (s Scenes) Len() int { return 0 }
 
 // Name holds what the scenes follow from.
 func (s Scenes) Name() string {
-	return fmt.Sprintf("scenes %+v from seed %d, %d single and %d easy ones first, %d clean, mosaics in %d of %d steps of %d",
-		s.Options, s.First, s.Single, s.Easy, s.Clean, s.Mosaics, mosaicCycle, s.Batch)
+	return fmt.Sprintf("scenes %+v from seed %d, %d single and %d easy ones first, %d clean, %g of the others monochrome, mosaics in %d of %d steps of %d",
+		s.Options, s.First, s.Single, s.Easy, s.Clean, s.Monochrome, s.Mosaics, mosaicCycle, s.Batch)
 }
 
 func (s Scenes) scene(i uint64) *scene.Scene {
@@ -59,6 +61,9 @@ func (s Scenes) scene(i uint64) *scene.Scene {
 		o.MinObjects, o.MaxObjects = 1, 2
 	}
 	o.Clean = i < s.Clean
+	if !o.Clean {
+		o.Monochrome = s.Monochrome
+	}
 	return scene.New(o, s.First+i)
 }
 

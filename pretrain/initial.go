@@ -28,7 +28,9 @@ func (m *dual) initial(seed uint64, pictures []float32) []float32 {
 		return p
 	}
 	side, w := m.config.Vision.ImageSize/m.config.Vision.PatchSize, m.config.Vision.Width
-	wavePositions(at(p, m.vision.positions)[w:], side, w)
+	if m.config.Vision.RopeTheta == 0 {
+		wavePositions(at(p, m.vision.positions)[w:], side, w)
+	}
 	for _, b := range m.vision.blocks {
 		weight := at(p, b.qkvWeight)
 		copy(weight[w*w:2*w*w], weight[:w*w])

@@ -184,7 +184,8 @@ type block struct {
 type trace[T real] struct {
 	offsets []int // where sequences begin, and R
 	longest int
-	x       []mat[T] // layers+1 of [R, w]: the residual stream before each block, and at the end
+	turns   *rotation[T] // of rotary positions, or nil
+	x       []mat[T]     // layers+1 of [R, w]: the residual stream before each block, and at the end
 	blocks  []blockTrace[T]
 	// Scratch of the backward pass.
 	wide, narrow, scores []T
@@ -229,13 +230,16 @@ func (tr *trace[T]) begin(t *tower, offsets []int) {
 	}
 }
 
-// forward fills the trace from x[0]; the result is the last x.
-func forward[T real](e engine[T], t *tower, p []T, tr *trace[T]) mat[T] {
-	for l := range t.blocks {
+// forward fills the trace from x[0] up to x[last], which it returns.
+func forward[T real](e engine[T], t *tower, p []T, tr *trace[T], last int) mat[T] {
+	for l := range t.blocks[:last] {
 		b, a := &t.blocks[l], &tr.blocks[l]
 		x, next := tr.x[l], tr.x[l+1]
 		layerNorm(a.norm1, x, at(p, b.norm1Weight), at(p, b.norm1Bias), a.stats1, t.eps)
 		linear(e, a.qkv, a.norm1, at(p, b.qkvWeight), at(p, b.qkvBias))
+		if tr.turns != nil {
+			tr.turns.turn(a.qkv, 1)
+		}
 		attention(e, a.mixed, a.qkv, a.probs, tr.offsets, t.heads, t.causal)
 		linear(e, a.mid, a.mixed, at(p, b.outWeight), at(p, b.outBias))
 		e.add(a.mid.data, x.data)
@@ -245,15 +249,15 @@ func forward[T real](e engine[T], t *tower, p []T, tr *trace[T]) mat[T] {
 		linear(e, next, a.post, at(p, b.fc2Weight), at(p, b.fc2Bias))
 		e.add(next.data, a.mid.data)
 	}
-	return tr.x[len(t.blocks)]
+	return tr.x[last]
 }
 
-// backward turns d, the gradient by the last x, into the one by x[0], adding the parameters' to g.
-func backward[T real](e engine[T], t *tower, p, g []T, tr *trace[T], d mat[T]) {
+// backward turns d, the gradient by x[last], into the one by x[first], adding the parameters' to g.
+func backward[T real](e engine[T], t *tower, p, g []T, tr *trace[T], d mat[T], last, first int) {
 	rows := d.rows
 	wide := matrix(grow(&tr.wide, rows*max(t.hidden, 3*t.width)), rows, t.hidden)
 	narrow := matrix(grow(&tr.narrow, rows*t.width), rows, t.width)
-	for l := len(t.blocks) - 1; l >= 0; l-- {
+	for l := last - 1; l >= first; l-- {
 		b, a := &t.blocks[l], &tr.blocks[l]
 		linearGrad(e, wide, d, a.post, at(p, b.fc2Weight), at(g, b.fc2Weight), at(g, b.fc2Bias), false)
 		e.activateGrad(wide.data, a.pre.data, t.act)
@@ -262,6 +266,9 @@ func backward[T real](e engine[T], t *tower, p, g []T, tr *trace[T], d mat[T]) {
 		linearGrad(e, narrow, d, a.mixed, at(p, b.outWeight), at(g, b.outWeight), at(g, b.outBias), false)
 		dqkv := matrix(tr.wide, rows, 3*t.width)
 		attentionGrad(e, dqkv, narrow, a.qkv, a.probs, grow(&tr.scores, tr.longest*tr.longest), tr.offsets, t.heads, t.causal)
+		if tr.turns != nil {
+			tr.turns.turn(dqkv, -1)
+		}
 		linearGrad(e, narrow, dqkv, a.norm1, at(p, b.qkvWeight), at(g, b.qkvWeight), at(g, b.qkvBias), false)
 		layerNormGrad(d, narrow, tr.x[l], at(p, b.norm1Weight), at(g, b.norm1Weight), at(g, b.norm1Bias), a.stats1, true)
 	}

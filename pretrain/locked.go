@@ -57,7 +57,7 @@ func (f Features) text(i int, random *rand.Rand) string {
 // NewLockedTrainer trains a text encoder against the frozen tokens of a vision encoder, with the pairwise objective: the
 // patches pass through one linear layer, which is trained along and left out of the directory.
 func NewLockedTrainer(c Config, features Features) (*Trainer, error) {
-	c.Objective, c.SmallSteps, c.Mosaics = "pacl", 0, 0
+	c.Objective, c.SmallSteps, c.Mosaics, c.PatchLayer = "pacl", 0, 0, 0
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("recipe: %w", err)
 	}

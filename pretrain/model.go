@@ -25,7 +25,7 @@ type dual struct {
 
 type visionTower struct {
 	tower
-	class, patchWeight, positions                    span // [w], [w, 3*P*P], [1+N, w]
+	class, patchWeight, positions                    span // [w], [w, 3*P*P], [1+N, w]; no positions where they are rotary
 	preWeight, preBias, postWeight, postBias, output span // [w] each; [D, w]
 }
 
@@ -65,7 +65,9 @@ func (m *dual) addVision() {
 	v.tower = tower{width: w, heads: c.Vision.Heads, hidden: 4 * w, act: c.activation(), eps: normEps}
 	v.class = l.add("vision_model.embeddings.class_embedding", 1/math.Sqrt(float64(w)), 0, w)
 	v.patchWeight = l.add("vision_model.embeddings.patch_embedding.weight", 1/math.Sqrt(float64(3*patch*patch)), 0, w, 3, patch, patch)
-	v.positions = l.add("vision_model.embeddings.position_embedding.weight", 0.02, 0, 1+c.patches(), w)
+	if c.Vision.RopeTheta == 0 {
+		v.positions = l.add("vision_model.embeddings.position_embedding.weight", 0.02, 0, 1+c.patches(), w)
+	}
 	v.preWeight, v.preBias = l.norm("vision_model.pre_layrnorm", w)
 	v.blocks = l.blocks("vision_model.encoder.layers", w, c.Vision.Layers)
 	v.postWeight, v.postBias = l.norm("vision_model.post_layernorm", w)
@@ -96,14 +98,16 @@ type imagePass[T real] struct {
 	count        int
 	placement    placement
 	cells        []int // [B*N] each patch's place in the grid of positions
+	rotation     rotation[T]
 	trace        trace[T]
 	columns, raw mat[T] // [B*N, 3*P*P] pixels by patch; [R, w] embeddings before the first norm
 	preStats     []T
-	postStats    []T
-	final        mat[T] // [R, w] after the last norm
-	class        mat[T] // [B, w] its class rows
-	local        mat[T] // [B*N, w] its patch rows
-	gradient     []T
+	// The class rows of the last block and the patch rows of the block that the pairwise objective takes, before and after
+	// the last norm.
+	rawClass, class        mat[T] // [S, w] for S sequences
+	rawLocal, local        mat[T] // [B*N, w]
+	classStats, localStats []T
+	gradient               []T
 }
 
 // placement is how the pictures of a pass lie in sequences. Together pictures, 1 or 4, share a sequence and its class
@@ -139,7 +143,7 @@ func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, p
 	for i := range offsets {
 		offsets[i] = i * (pl.together*n + 1)
 	}
-	rows := offsets[len(offsets)-1]
+	sequences, rows := len(offsets)-1, offsets[len(offsets)-1]
 	tr.trace.begin(&v.tower, offsets)
 	tr.columns = matrix(grow(&tr.columns.data, count*n*depth), count*n, depth)
 	toColumns(tr.columns, pixels, pl.size, patch)
@@ -147,35 +151,42 @@ func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, p
 	linear(e, tr.local, tr.columns, at(p, v.patchWeight), nil)
 
 	tr.raw = matrix(grow(&tr.raw.data, rows*w), rows, w)
-	positions := matrix(at(p, v.positions), c.patches()+1, w)
-	for _, first := range offsets[:len(offsets)-1] {
-		class := tr.raw.row(first)
-		copy(class, at(p, v.class))
-		e.add(class, positions.row(0))
+	for _, first := range offsets[:sequences] {
+		copy(tr.raw.row(first), at(p, v.class))
 	}
-	for i := 0; i < count; i++ {
-		for t := 0; t < n; t++ {
-			row := tr.raw.row(pl.row(i, n) + t)
-			copy(row, tr.local.row(i*n+t))
-			e.add(row, positions.row(1+tr.cells[i*n+t]))
+	for i := range count {
+		from := pl.row(i, n) * w
+		copy(tr.raw.data[from:from+n*w], tr.local.data[i*n*w:(i+1)*n*w])
+	}
+	if c.Vision.RopeTheta > 0 {
+		tr.rotate(c, n)
+	} else {
+		positions := matrix(at(p, v.positions), c.patches()+1, w)
+		for row, cell := range tr.rowCells(n) {
+			e.add(tr.raw.row(row), positions.row(1+cell))
 		}
 	}
 	layerNorm(tr.trace.x[0], tr.raw, at(p, v.preWeight), at(p, v.preBias), grow(&tr.preStats, 2*rows), normEps)
-	x := forward(e, &v.tower, p, &tr.trace)
-	tr.final = matrix(grow(&tr.final.data, rows*w), rows, w)
-	layerNorm(tr.final, x, at(p, v.postWeight), at(p, v.postBias), grow(&tr.postStats, 2*rows), normEps)
-	tr.class = matrix(grow(&tr.class.data, (len(offsets)-1)*w), len(offsets)-1, w)
-	for i := range tr.class.rows {
-		copy(tr.class.row(i), tr.final.row(offsets[i]))
-	}
-	for i := 0; i < count; i++ {
-		from := pl.row(i, n) * w
-		copy(tr.local.data[i*n*w:(i+1)*n*w], tr.final.data[from:from+n*w])
-	}
+	last := c.patchLayer()
 	if embeddings.data != nil {
+		last = len(v.blocks)
+	}
+	forward(e, &v.tower, p, &tr.trace, last)
+	if embeddings.data != nil {
+		tr.rawClass, tr.class = matrix(grow(&tr.rawClass.data, sequences*w), sequences, w), matrix(grow(&tr.class.data, sequences*w), sequences, w)
+		for i := range sequences {
+			copy(tr.rawClass.row(i), tr.trace.x[last].row(offsets[i]))
+		}
+		layerNorm(tr.class, tr.rawClass, at(p, v.postWeight), at(p, v.postBias), grow(&tr.classStats, 2*sequences), normEps)
 		linear(e, embeddings, tr.class, at(p, v.output), nil)
 	}
 	if patches.data != nil {
+		tr.rawLocal = matrix(grow(&tr.rawLocal.data, count*n*w), count*n, w)
+		for i := range count {
+			from := pl.row(i, n) * w
+			copy(tr.rawLocal.data[i*n*w:(i+1)*n*w], tr.trace.x[c.patchLayer()].data[from:from+n*w])
+		}
+		layerNorm(tr.local, tr.rawLocal, at(p, v.postWeight), at(p, v.postBias), grow(&tr.localStats, 2*count*n), normEps)
 		linear(e, patches, tr.local, at(p, m.patchProjection), nil)
 	}
 }
@@ -184,41 +195,67 @@ func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, p
 func imagesGrad[T real](e engine[T], m *dual, p, g []T, tr *imagePass[T], dEmbeddings, dPatches mat[T]) {
 	v, pl := &m.vision, tr.placement
 	n, w, offsets := len(tr.cells)/tr.count, v.width, tr.trace.offsets
-	rows := tr.final.rows
+	rows := offsets[len(offsets)-1]
 	d := matrix(grow(&tr.gradient, 2*rows*w), rows, w)
 	clear(d.data)
+	layer := m.config.patchLayer()
 	if dEmbeddings.data != nil {
 		narrow := matrix(tr.gradient[rows*w:], tr.class.rows, w)
 		linearGrad(e, narrow, dEmbeddings, tr.class, at(p, v.output), at(g, v.output), nil, false)
+		layerNormGrad(narrow, narrow, tr.rawClass, at(p, v.postWeight), at(g, v.postWeight), at(g, v.postBias), tr.classStats, false)
 		for i := range narrow.rows {
 			copy(d.row(offsets[i]), narrow.row(i))
 		}
+		backward(e, &v.tower, p, g, &tr.trace, d, len(v.blocks), layer)
 	}
 	if dPatches.data != nil {
 		local := matrix(tr.gradient[rows*w:], tr.count*n, w)
 		linearGrad(e, local, dPatches, tr.local, at(p, m.patchProjection), at(g, m.patchProjection), nil, false)
-		for i := 0; i < tr.count; i++ {
-			copy(d.data[pl.row(i, n)*w:], local.data[i*n*w:(i+1)*n*w])
+		layerNormGrad(local, local, tr.rawLocal, at(p, v.postWeight), at(g, v.postWeight), at(g, v.postBias), tr.localStats, false)
+		for i := range tr.count {
+			from := pl.row(i, n) * w
+			e.add(d.data[from:from+n*w], local.data[i*n*w:(i+1)*n*w])
 		}
 	}
-	x := tr.trace.x[len(v.blocks)]
-	layerNormGrad(d, d, x, at(p, v.postWeight), at(g, v.postWeight), at(g, v.postBias), tr.postStats, false)
-	backward(e, &v.tower, p, g, &tr.trace, d)
+	backward(e, &v.tower, p, g, &tr.trace, d, layer, 0)
 	layerNormGrad(d, d, tr.raw, at(p, v.preWeight), at(g, v.preWeight), at(g, v.preBias), tr.preStats, false)
 	local := matrix(tr.gradient[rows*w:], tr.count*n, w)
-	positions := matrix(at(g, v.positions), m.config.patches()+1, w)
 	for _, first := range offsets[:len(offsets)-1] {
 		e.add(at(g, v.class), d.row(first))
-		e.add(positions.row(0), d.row(first))
 	}
-	for i := 0; i < tr.count; i++ {
-		from := pl.row(i, n)
-		for t := 0; t < n; t++ {
-			e.add(positions.row(1+tr.cells[i*n+t]), d.row(from+t))
+	if m.config.Vision.RopeTheta == 0 {
+		positions := matrix(at(g, v.positions), m.config.patches()+1, w)
+		for row, cell := range tr.rowCells(n) {
+			e.add(positions.row(1+cell), d.row(row))
 		}
-		copy(local.data[i*n*w:(i+1)*n*w], d.data[from*w:(from+n)*w])
+	}
+	for i := range tr.count {
+		from := pl.row(i, n) * w
+		copy(local.data[i*n*w:(i+1)*n*w], d.data[from:from+n*w])
 	}
 	linearGrad(e, mat[T]{}, local, tr.columns, at(p, v.patchWeight), at(g, v.patchWeight), nil, false)
+}
+
+// rowCells lists the cell of each row in the grid of positions, -1 for class tokens; n is the number of a picture's patches.
+func (tr *imagePass[T]) rowCells(n int) []int {
+	offsets := tr.trace.offsets
+	cells := make([]int, offsets[len(offsets)-1])
+	for _, first := range offsets[:len(offsets)-1] {
+		cells[first] = -1
+	}
+	for i := range tr.count {
+		copy(cells[tr.placement.row(i, n):], tr.cells[i*n:(i+1)*n])
+	}
+	return cells
+}
+
+// rotate prepares the rotation of the pass's rows.
+func (tr *imagePass[T]) rotate(c Config, n int) {
+	if tr.rotation.head == 0 {
+		tr.rotation = newRotation[T](c.Vision.RopeTheta, c.Vision.Width/c.Vision.Heads, c.Vision.ImageSize/c.Vision.PatchSize)
+	}
+	tr.rotation.cells = tr.rowCells(n)
+	tr.trace.turns = &tr.rotation
 }
 
 // corner is the cell of the grid of positions at which a picture's first patch lies.
@@ -281,7 +318,7 @@ func texts[T real](e engine[T], m *dual, p []T, tr *textPass[T], ids [][]int32, 
 			e.add(row, positions.row(k))
 		}
 	}
-	x := forward(e, &t.tower, p, &tr.trace)
+	x := forward(e, &t.tower, p, &tr.trace, len(t.blocks))
 	tr.ends = matrix(grow(&tr.ends.data, len(ids)*w), len(ids), w)
 	tr.final = matrix(grow(&tr.final.data, len(ids)*w), len(ids), w)
 	for i := range ids {
@@ -304,7 +341,7 @@ func textsGrad[T real](e engine[T], m *dual, p, g []T, tr *textPass[T], dEmbeddi
 	for i := range tr.texts {
 		copy(d.row(offsets[i+1]-1), ends.row(i))
 	}
-	backward(e, &t.tower, p, g, &tr.trace, d)
+	backward(e, &t.tower, p, g, &tr.trace, d, len(t.blocks), 0)
 	tokens, positions := matrix(at(g, t.tokens), m.config.Text.Vocabulary, w), matrix(at(g, t.positions), m.config.Text.Context, w)
 	for i, text := range tr.texts {
 		for k, id := range text {

@@ -87,6 +87,9 @@ func huggingFaceConfig(c Config, start, end int, precision string) map[string]an
 	}
 	vision := tower("clip_vision_model", c.Vision.Width, c.Vision.Layers, c.Vision.Heads)
 	vision["image_size"], vision["patch_size"], vision["num_channels"] = c.Vision.ImageSize, c.Vision.PatchSize, 3
+	if c.Vision.RopeTheta > 0 {
+		vision["rope_theta"] = c.Vision.RopeTheta
+	}
 	text := tower("clip_text_model", c.Text.Width, c.Text.Layers, c.Text.Heads)
 	text["max_position_embeddings"], text["vocab_size"] = c.Text.Context, c.Text.Vocabulary
 	text["bos_token_id"], text["eos_token_id"], text["pad_token_id"] = start, end, end

@@ -173,7 +173,15 @@ func TestLearns(t *testing.T) {
 // TestDirectory opens a saved directory with the encoders that segment photos and compares what they find with the
 // forward pass that was trained.
 func TestDirectory(t *testing.T) {
-	c := smallRecipe()
+	t.Run("learned positions", func(t *testing.T) { checkDirectory(t, smallRecipe()) })
+	t.Run("rotary positions, patches of an earlier block", func(t *testing.T) {
+		c := smallRecipe()
+		c.Vision.RopeTheta, c.PatchLayer = 100, 1
+		checkDirectory(t, c)
+	})
+}
+
+func checkDirectory(t *testing.T, c Config) {
 	trainer := newSmall(t, c)
 	train(t, trainer, 2)
 	dir := t.TempDir()
@@ -187,7 +195,7 @@ func TestDirectory(t *testing.T) {
 	}
 	picture := scene.New(scene.Options{}, 5).Render(24, 24)
 	pixels := vision.Pixels(&imaging.Image{Width: 24, Height: 24, Pix: picture.RGB})
-	out, err := vision.Encode(ctx, pixels, 1, 24, 24, encoder.EncodeOptions{})
+	out, err := vision.Encode(ctx, pixels, 1, 24, 24, encoder.EncodeOptions{Layer: c.PatchLayer})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,6 +205,11 @@ func TestDirectory(t *testing.T) {
 	embedding, patches := matrix(make([]float32, d), 1, d), matrix(make([]float32, 9*d), 9, d)
 	images(e, trainer.m, trainer.p, &trace, trainer.normalized(nil, picture.RGB), placement{c.Vision.ImageSize, 1, make([]corner, 1)}, embedding, patches)
 	compare(t, "patch tokens", out.Patches, trace.local.data)
+	if c.PatchLayer > 0 {
+		if out, err = vision.Encode(ctx, pixels, 1, 24, 24, encoder.EncodeOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	compare(t, "class token", out.Class, trace.class.data)
 
 	text, err := encoder.OpenText(dir, encoder.Options{Precision: kernel.Float32})

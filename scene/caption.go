@@ -16,11 +16,11 @@ const (
 )
 
 // Caption writes a caption of the scene; number chooses one of its endless captions. Seven of ten name everything, the
-// others a part; half of them say nothing but kinds, the others mostly colours and patterns too; words are now and then
-// replaced by a synonym.
+// others a part; half of them, and all of monochrome scenes, say nothing but kinds, the others mostly colours and patterns
+// too; words are now and then replaced by a synonym.
 func (s *Scene) Caption(language Language, number uint64) string {
 	w := s.writer(language, number)
-	w.bare = w.chance(0.5)
+	w.bare = w.chance(0.5) || s.monochrome
 	return w.caption(s)
 }
 

@@ -53,6 +53,9 @@ func (s *Scene) Render(width, height int) *Picture {
 		c.paintObject(&s.Objects[i], uint8(i+1), s.light)
 	}
 	c.shine(s.light)
+	if s.monochrome {
+		c.fade(s.tint)
+	}
 	if sigma := s.blur * c.scale; sigma > 0.3 {
 		blurFloat(c.rgb, width, height, sigma)
 	}
@@ -263,6 +266,17 @@ func (c *canvas) shine(l lamp) {
 			factor := float32(1 - l.strength*0.5*(u*l.dx+v*l.dy) - l.vignette*0.5*(u*u+v*v))
 			at := c.rgb[3*(y*c.width+x):]
 			at[0], at[1], at[2] = at[0]*factor, at[1]*factor, at[2]*factor
+		}
+	}
+}
+
+// fade leaves the lightness of colours, from dark to light grey so that nothing looks black or white, in a tint.
+func (c *canvas) fade(tint [3]float64) {
+	for i := 0; i < len(c.rgb); i += 3 {
+		at := c.rgb[i : i+3]
+		value := 0.2 + 0.6*luminance([3]float64{float64(at[0]), float64(at[1]), float64(at[2])})
+		for k := range at {
+			at[k] = float32(value * tint[k])
 		}
 	}
 }

@@ -27,6 +27,9 @@ type Options struct {
 	// Clean leaves away what hides an outline: patterns of objects and ground, light, blur and noise. A close-up then
 	// stands near the middle.
 	Clean bool
+	// Monochrome is the share of scenes that are drawn in the lightness of one muted hue. No colour can be told in them, and
+	// their captions name kinds alone: what a thing is cannot be learned from its colour there.
+	Monochrome float64
 }
 
 // Object is one thing in a scene. Lengths are shares of the scene's short side.
@@ -52,7 +55,10 @@ type Scene struct {
 	light  lamp
 	blur   float64 // standard deviation in shares of the short side
 	noise  float64 // standard deviation, of 1
-	seed   uint64
+	// monochrome is whether tint, a hue at full value, takes the place of colours.
+	monochrome bool
+	tint       [3]float64
+	seed       uint64
 }
 
 type ground struct {
@@ -84,6 +90,7 @@ const (
 	saltScene   = 0x7363656e65
 	saltCaption = 0x776f726473
 	saltNoise   = 0x6e6f697365
+	saltTint    = 0x74696e74
 )
 
 // New makes the scene of a seed.
@@ -113,6 +120,9 @@ func New(o Options, seed uint64) *Scene {
 	}
 	if o.Clean {
 		s.clean(o.CloseUp)
+	}
+	if tints := rand.New(rand.NewPCG(seed, saltTint)); tints.Float64() < o.Monochrome {
+		s.monochrome, s.tint = true, fromHSV(tints.Float64(), 0.4*tints.Float64(), 1)
 	}
 	return s
 }

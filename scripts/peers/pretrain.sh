@@ -11,12 +11,13 @@ export GOFLAGS=-buildvcs=false
 rounds=${1:-3} threads=${2:-2}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+. scripts/peers/pytorch.sh
 go test -c -o "$work/pretrain.test" ./pretrain
 for ((i = 0; i < rounds; i++)); do
-  (cd scripts/peers && OMP_NUM_THREADS=$threads /usr/bin/python3 pretrain_step.py 2 "$threads") | tee -a "$work/torch"
+  (cd scripts/peers && OMP_NUM_THREADS=$threads "$python" pretrain_step.py 2 "$threads") | tee -a "$work/torch"
   (cd pretrain && GOMAXPROCS=$threads "$work/pretrain.test" -test.run '^$' -test.bench 'Step/bf16' -test.benchtime 2x) | grep ns/op | tee -a "$work/pacl"
 done
-/usr/bin/python3 - "$work" <<'PYTHON'
+"$python" - "$work" <<'PYTHON'
 import json, statistics, sys
 torch = [json.loads(line) for line in open(sys.argv[1] + "/torch")]
 pacl = [line.split() for line in open(sys.argv[1] + "/pacl")]

@@ -3,7 +3,7 @@
 #
 #   scripts/peers/run.sh [FOLDER]
 #
-# It installs onnxruntime-node from npm and python3-torch from Debian, exports CLIP ViT-B/16 with random weights for ONNX
+# It installs onnxruntime-node from npm, python3-torch and OpenBLAS from Debian, exports CLIP ViT-B/16 with random weights for ONNX
 # Runtime into FOLDER (default: a temporary one), and takes about ten minutes on a quiet machine with two cores. Times are
 # medians by the clock; cpu_ms is the processor time of a unit, which a busy machine blurs less.
 set -euo pipefail
@@ -11,10 +11,8 @@ cd "$(dirname "$0")"
 here=$PWD
 folder=${1:-$(mktemp -d)}
 mkdir -p "$folder"
-python=/usr/bin/python3 # Debian's, which has Debian's modules
-if ! "$python" -c 'import torch' 2>/dev/null; then
-  (apt-get update && apt-get install -y --no-install-recommends python3-torch python3-numpy) >"$folder/apt.log" 2>&1
-fi
+log=$folder/apt.log
+. ./pytorch.sh
 cd "$folder"
 [ -d node_modules/onnxruntime-node ] || npm install --ignore-scripts --no-audit --no-fund onnxruntime-node@1.30.0 >npm.log 2>&1
 (cd "$here/../.." && GOFLAGS=-buildvcs=false go build -o "$folder/pacl" ./cmd/pacl)
