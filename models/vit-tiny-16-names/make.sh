@@ -12,7 +12,7 @@ PACL_MODELS=$shared/models go run -buildvcs=false ./cmd/pacl train --out "$out" 
   --size 224 --flip --crops 4 --min-scale 0.5 \
   --text-embedder none --tau-patch 0.07 --epochs 10 --batch 128 --rate 1e-3 --weight-decay 0.01 --extras 0.7 \
   --validation 0 --seed 1 \
-  --input-size 192 --scales 3 --image-prior 0.25 \
+  --input-size 160 --scales 3 --image-prior 0.25 \
   --data-name "Flickr8k (2200 photos), a sample of ImageNet (1000, one a class) and COCO (363); those whose captions have a known name" \
   --licence "Flickr8k (Hodosh, Young and Hockenmaier 2013): photos by users of Flickr, for research and education that is not commercial." \
   --licence "ImageNet: for research and education that is not commercial, by its terms of access. The captions, \"a photo of a NAME\", were made from names of classes." \
