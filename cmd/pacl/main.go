@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -35,7 +36,14 @@ A model or an encoder is named by a directory, by a hub id (org/name), or by a n
 // errInterrupted ends a command that the user stopped; what it had finished is kept.
 var errInterrupted = errors.New("interrupted")
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	// Memory that is reserved and never touched costs nothing, and lets the heap grow to twice as much before it is collected: a
+	// photo is segmented in less, where eight collections of a few megabytes took 3 % of the processor time, and now and then 15 %.
+	reserve := make([]byte, 64<<20)
+	status := run(os.Args[1:], os.Stdout, os.Stderr)
+	runtime.KeepAlive(reserve)
+	os.Exit(status)
+}
 
 // run executes one command line and returns its exit status: 0 done, 1 the input was at fault, 2 the flags were.
 func run(args []string, stdout, stderr io.Writer) int {
