@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pacl/pacl/feature"
+	"github.com/pacl/pacl/internal/filelock"
 	"github.com/pacl/pacl/internal/kernel"
 )
 
@@ -125,6 +126,11 @@ func (t *trainer) run(ctx context.Context) (result *TrainResult, err error) {
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, err
 	}
+	release, err := filelock.Folder(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	if t.state, err = readState(o.Dir, o.Recipe, t.cacheHash, t.sampler.steps()); err != nil {
 		return nil, err
 	}

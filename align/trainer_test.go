@@ -19,6 +19,7 @@ import (
 	"github.com/pacl/pacl/caption"
 	"github.com/pacl/pacl/encoder"
 	"github.com/pacl/pacl/feature"
+	"github.com/pacl/pacl/internal/filelock"
 	"github.com/pacl/pacl/imaging"
 )
 
@@ -230,6 +231,14 @@ func TestTrainingRefuses(t *testing.T) {
 			}
 		})
 	}
+	release, err := filelock.Folder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Train(context.Background(), cache, TrainOptions{Recipe: r, Dir: dir}); err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Errorf("a folder that another training holds: error %v", err)
+	}
+	release()
 	path := filepath.Join(dir, CheckpointName)
 	whole, err := os.ReadFile(path)
 	if err != nil {

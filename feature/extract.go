@@ -15,6 +15,7 @@ import (
 	"github.com/pacl/pacl/caption"
 	"github.com/pacl/pacl/encoder"
 	"github.com/pacl/pacl/imaging"
+	"github.com/pacl/pacl/internal/filelock"
 	"github.com/pacl/pacl/internal/kernel"
 )
 
@@ -212,6 +213,14 @@ func samplesOf(n int, part Part) int {
 }
 
 func (x *extraction) run(ctx context.Context) (Report, error) {
+	if err := os.MkdirAll(x.dir, 0o755); err != nil {
+		return x.report, err
+	}
+	release, err := filelock.Folder(x.dir)
+	if err != nil {
+		return x.report, err
+	}
+	defer release()
 	done, err := x.resume()
 	if err != nil || done < 0 {
 		return x.report, err
@@ -240,11 +249,8 @@ func (x *extraction) run(ctx context.Context) (Report, error) {
 	return x.report, x.finish(shards)
 }
 
-// resume prepares the directory and returns how many shards are already there, -1 when the cache is complete.
+// resume looks through the directory and returns how many shards are already there, -1 when the cache is complete.
 func (x *extraction) resume() (int, error) {
-	if err := os.MkdirAll(x.dir, 0o755); err != nil {
-		return 0, err
-	}
 	held, err := readManifest(x.dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/pacl/pacl/internal/filelock"
 )
 
 // PullOptions change how a model is downloaded. The zero value does what the environment says: HF_ENDPOINT, HF_TOKEN (or the
@@ -176,7 +178,7 @@ func (p *puller) lock(ctx context.Context, blobs, etag string) (unlock func(), e
 		return nil, err
 	}
 	for {
-		locked, err := tryLock(file)
+		locked, err := filelock.Try(file)
 		if err == nil && locked {
 			return func() { file.Close() }, nil
 		}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/pacl/pacl/internal/filelock"
 	"github.com/pacl/pacl/internal/kernel"
 )
 
@@ -75,6 +76,11 @@ func run(ctx context.Context, o RunOptions) (*Trainer, error) {
 	if err := os.MkdirAll(o.Out, 0o755); err != nil {
 		return nil, err
 	}
+	release, err := filelock.Folder(o.Out)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	if o.CheckpointEvery <= 0 {
 		o.CheckpointEvery = 100
 	}
