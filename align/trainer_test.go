@@ -19,8 +19,8 @@ import (
 	"github.com/pacl/pacl/caption"
 	"github.com/pacl/pacl/encoder"
 	"github.com/pacl/pacl/feature"
-	"github.com/pacl/pacl/internal/filelock"
 	"github.com/pacl/pacl/imaging"
+	"github.com/pacl/pacl/internal/filelock"
 )
 
 // A small world to train in: pictures of one colour, of which there are kinds; a patch token points to its kind in a part
