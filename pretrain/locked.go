@@ -54,14 +54,23 @@ func (f Features) text(i int, random *rand.Rand) string {
 	return f.Cache.Caption(i, caption).Text
 }
 
-// NewLockedTrainer trains a text encoder against the frozen tokens of a vision encoder, with the pairwise objective: the
-// patches pass through one linear layer, which is trained along and left out of the directory.
+// NewLockedTrainer trains a text encoder against the frozen tokens of a vision encoder: with the pairwise objective, or with
+// CLIP's on the mean of a picture's tokens (which LiT, Zhai et al. 2022, does to its pooled vector). The tokens pass through one
+// linear layer, which is trained along and left out of the directory.
 func NewLockedTrainer(c Config, features Features) (*Trainer, error) {
-	c.Objective, c.SmallSteps, c.Mosaics, c.PatchLayer = "pacl", 0, 0, 0
+	c.SmallSteps, c.Mosaics, c.PatchLayer = 0, 0, 0
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("recipe: %w", err)
 	}
 	c.LockedWidth, c.LockedPatches = features.Cache.TokenWidth(), features.Cache.Patches()
+	switch c.Objective {
+	case "pacl":
+	case "clip":
+		// Of a single token the pairwise compatibility is the cosine, and the objective CLIP's.
+		c.Objective, c.LockedPatches = "pacl", 1
+	default:
+		return nil, fmt.Errorf("recipe: objective is %q, expected clip or pacl for a locked vision encoder", c.Objective)
+	}
 	t := &Trainer{config: c, examples: features}
 	t.load = func(step int) ([][]int32, placement, error) { return t.loadFeatures(features, step) }
 	err := t.start(func(i, draw uint64) (string, error) {
@@ -73,7 +82,7 @@ func NewLockedTrainer(c Config, features Features) (*Trainer, error) {
 // loadFeatures fills the pixels with the tokens of a step.
 func (t *Trainer) loadFeatures(f Features, step int) ([][]int32, placement, error) {
 	c := t.config
-	each := c.LockedPatches * c.LockedWidth
+	each, whole := c.LockedPatches*c.LockedWidth, f.Cache.Patches()*c.LockedWidth
 	t.pixels = grow(&t.pixels, c.Batch*each)
 	ids := make([][]int32, c.Batch)
 	kernel.Parallel(c.Batch, func(_, i int) {
@@ -81,7 +90,17 @@ func (t *Trainer) loadFeatures(f Features, step int) ([][]int32, placement, erro
 		random := rand.New(rand.NewPCG(c.Seed, number))
 		picture := int(t.pick(number))
 		ids[i] = t.encode(f.text(picture, random))
-		kernel.FromBF16(t.pixels[i*each:(i+1)*each], f.Cache.Tokens(picture, random.IntN(f.Cache.Views())))
+		tokens, stored := t.pixels[i*each:(i+1)*each], f.Cache.Tokens(picture, random.IntN(f.Cache.Views()))
+		if each == whole {
+			kernel.FromBF16(tokens, stored)
+			return
+		}
+		all := make([]float32, whole)
+		kernel.FromBF16(all, stored)
+		clear(tokens)
+		for k, v := range all {
+			tokens[k%c.LockedWidth] += v / float32(f.Cache.Patches())
+		}
 	})
 	return ids, placement{together: 1, corners: make([]corner, c.Batch)}, nil
 }

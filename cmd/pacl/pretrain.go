@@ -16,7 +16,7 @@ import (
 type pretrainCommand struct {
 	captionFlags
 	Config          string  `required:"" placeholder:"FILE" help:"The recipe: sizes and schedule, in JSON."`
-	Vision          string  `placeholder:"ENCODER" help:"With --captions: a vision encoder that stays locked, while a text encoder is trained for it by PACL's objective. Its features are cached in OUT.features."`
+	Vision          string  `placeholder:"ENCODER" help:"With --captions: a vision encoder that stays locked, while a text encoder is trained for it, by the recipe's objective: pacl, or clip on the mean of the patches. Its features are cached in OUT.features."`
 	Features        string  `placeholder:"DIR" help:"The same with a cache that is there already, of pacl features --text none or any other."`
 	Phrases         string  `default:"a {}" placeholder:"NAME" help:"With --vision: noun phrases of captions, put into these templates, become texts too: none, pacl7, clip80 or a sentence with {} in it."`
 	Extras          float64 `default:"0.7" placeholder:"SHARE" help:"With a locked encoder: how often a caption gives way to one of its noun phrases."`
