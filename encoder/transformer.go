@@ -76,6 +76,13 @@ func (s *scratch) take(p kernel.Precision, rows, cols int) kernel.Mat {
 	return kernel.FromFloat32(s.float[:n], rows, cols)
 }
 
+// takeRows is take with a stride at which products read the rows in place.
+func (s *scratch) takeRows(p kernel.Precision, rows, cols int) kernel.Mat {
+	m := s.take(p, rows, kernel.RowStride(p, cols))
+	m.Cols = cols
+	return m
+}
+
 // passScratch are the buffers that a pass through the blocks needs at once.
 type passScratch struct{ normed, qkv, attended, hidden, residual scratch }
 
@@ -103,7 +110,7 @@ func (t *transformer) forward(x kernel.Mat, s sequence, first, last int) {
 // attend adds the attention of a block to dst, or sets dst to it without a residual.
 func (t *transformer) attend(b *block, dst, x kernel.Mat, s sequence, buffers *passScratch, o kernel.AttentionOptions, residual bool) {
 	rows := x.Rows
-	normed := buffers.normed.take(t.precision, rows, t.width)
+	normed := buffers.normed.takeRows(t.precision, rows, t.width)
 	if t.postNorm {
 		kernel.Convert(normed, x)
 	} else {
@@ -116,7 +123,7 @@ func (t *transformer) attend(b *block, dst, x kernel.Mat, s sequence, buffers *p
 		s.rope.rotate(q, s, t.heads)
 		s.rope.rotate(k, s, t.heads)
 	}
-	attended := buffers.attended.take(t.precision, rows, t.width)
+	attended := buffers.attended.takeRows(t.precision, rows, t.width)
 	o.Heads, o.Causal, o.Offsets, o.Precision = t.heads, s.causal, s.offsets, t.precision
 	kernel.Attention(attended, q, k, v, s.batch, o)
 	b.out.apply(dst, attended, kernel.Epilogue{Scale: b.scale1, Accumulate: residual})
@@ -129,13 +136,13 @@ func (t *transformer) attend(b *block, dst, x kernel.Mat, s sequence, buffers *p
 func (t *transformer) feedForward(b *block, x kernel.Mat, buffers *passScratch) {
 	for first := 0; first < x.Rows; first += chunkRows {
 		part := x.Slice(first, min(first+chunkRows, x.Rows), 0, t.width)
-		normed := buffers.normed.take(t.precision, part.Rows, t.width)
+		normed := buffers.normed.takeRows(t.precision, part.Rows, t.width)
 		if t.postNorm {
 			kernel.Convert(normed, part)
 		} else {
 			b.norm2.apply(normed, part)
 		}
-		hidden := buffers.hidden.take(t.precision, part.Rows, t.hidden)
+		hidden := buffers.hidden.takeRows(t.precision, part.Rows, t.hidden)
 		b.fc1.apply(hidden, normed, kernel.Epilogue{Act: b.firstActivation()})
 		if b.gated {
 			gate := buffers.residual.take(t.precision, part.Rows, t.hidden)

@@ -422,6 +422,15 @@ func (ws *Workspace) packLeft(a Mat, row, rows, k0, k int, p Precision, pairs bo
 	return leftBlock{address(&packed[0]), uintptr(stride) * 4, 4}
 }
 
+// RowStride is the stride, cols or a little more, at which rows of cols numbers can be read by products as they lie.
+func RowStride(p Precision, cols int) int {
+	stride, bytes := cols, 4/p.lanes()
+	for !goodStride(stride * bytes) {
+		stride += 64 / bytes
+	}
+	return stride
+}
+
 // goodStride says whether the rows of a tile fall into different sets of the L1
 // cache, whose sets repeat every 4096 bytes.
 func goodStride(bytes int) bool {

@@ -278,3 +278,15 @@ func TestGeneratedFilesAreCurrent(t *testing.T) {
 		}
 	}
 }
+
+// Rows at the stride that RowStride gives are read in place; it stays near the number of columns.
+func TestRowStride(t *testing.T) {
+	for _, p := range []Precision{Float32, BFloat16} {
+		for cols := 1; cols <= 5000; cols++ {
+			stride := RowStride(p, cols)
+			if stride < cols || stride > cols+512 || !goodStride(stride*4/p.lanes()) {
+				t.Fatalf("%v: stride %d for %d columns", p, stride, cols)
+			}
+		}
+	}
+}
