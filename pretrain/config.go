@@ -36,6 +36,8 @@ type Config struct {
 	CleanSteps int `json:"clean_steps"`
 	// Monochrome is the share of generated scenes, after the clean ones, that show no colours and whose captions name none.
 	Monochrome float64 `json:"monochrome"`
+	// Unnamed is the share of objects, after the clean scenes, in colours of any hue that captions do not name.
+	Unnamed float64 `json:"unnamed"`
 	// Mosaics is how many of every four steps after the small ones are of mosaics: four close-ups share a sequence, and the
 	// patches of each are compared with its own caption by the pairwise objective. Patches then have to tell what is where
 	// they are, not what is anywhere in the picture (after CLIM, Wu et al. 2024).
@@ -128,8 +130,8 @@ func (c Config) Check() error {
 	switch {
 	case c.EasySteps < 0 || c.CleanSteps < 0:
 		return fmt.Errorf("easy_steps is %d and clean_steps %d, expected 0 or more", c.EasySteps, c.CleanSteps)
-	case !(c.Monochrome >= 0 && c.Monochrome <= 1):
-		return fmt.Errorf("monochrome is %g, expected 0 to 1", c.Monochrome)
+	case !(c.Monochrome >= 0 && c.Monochrome <= 1) || !(c.Unnamed >= 0 && c.Unnamed <= 1):
+		return fmt.Errorf("monochrome is %g and unnamed %g, expected 0 to 1", c.Monochrome, c.Unnamed)
 	case c.PatchLayer < 0 || c.PatchLayer > c.Vision.Layers:
 		return fmt.Errorf("patch_layer is %d, expected 0 to %d", c.PatchLayer, c.Vision.Layers)
 	case c.SmallSteps < 0 || c.SmallSteps > 0 && (c.SmallSize < c.Vision.PatchSize || c.SmallSize > c.Vision.ImageSize || c.SmallSize%c.Vision.PatchSize != 0):

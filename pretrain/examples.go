@@ -27,8 +27,9 @@ type Scenes struct {
 	Single, Easy uint64
 	// Clean is how many scenes at the start are drawn without patterns, light, blur and noise.
 	Clean uint64
-	// Monochrome is the share of the later scenes that show no colours.
-	Monochrome float64
+	// Monochrome is the share of the later scenes that show no colours, and Unnamed that of their objects in colours without a
+	// name.
+	Monochrome, Unnamed float64
 	// Mosaics is in how many of every four steps, of Batch scenes each, the scenes are close-ups of one object too.
 	Mosaics, Batch uint64
 }
@@ -40,7 +41,7 @@ const firstScene = 1 << 32
 // then all.
 func RecipeScenes(c Config) Scenes {
 	return Scenes{First: firstScene, Single: uint64(c.SmallSteps) * uint64(c.Batch), Easy: uint64(c.EasySteps) * uint64(c.Batch),
-		Clean: uint64(c.CleanSteps) * uint64(c.Batch), Monochrome: c.Monochrome, Mosaics: uint64(c.Mosaics), Batch: uint64(c.Batch)}
+		Clean: uint64(c.CleanSteps) * uint64(c.Batch), Monochrome: c.Monochrome, Unnamed: c.Unnamed, Mosaics: uint64(c.Mosaics), Batch: uint64(c.Batch)}
 }
 
 // Len is 0: there is always another scene.
@@ -48,8 +49,8 @@ func (s Scenes) Len() int { return 0 }
 
 // Name holds what the scenes follow from.
 func (s Scenes) Name() string {
-	return fmt.Sprintf("scenes %+v from seed %d, %d single and %d easy ones first, %d clean, %g of the others monochrome, mosaics in %d of %d steps of %d",
-		s.Options, s.First, s.Single, s.Easy, s.Clean, s.Monochrome, s.Mosaics, mosaicCycle, s.Batch)
+	return fmt.Sprintf("scenes %+v from seed %d, %d single and %d easy ones first, %d clean, %g of the others monochrome, %g of objects unnamed, mosaics in %d of %d steps of %d",
+		s.Options, s.First, s.Single, s.Easy, s.Clean, s.Monochrome, s.Unnamed, s.Mosaics, mosaicCycle, s.Batch)
 }
 
 func (s Scenes) scene(i uint64) *scene.Scene {
@@ -62,7 +63,7 @@ func (s Scenes) scene(i uint64) *scene.Scene {
 	}
 	o.Clean = i < s.Clean
 	if !o.Clean {
-		o.Monochrome = s.Monochrome
+		o.Monochrome, o.Unnamed = s.Monochrome, s.Unnamed
 	}
 	return scene.New(o, s.First+i)
 }

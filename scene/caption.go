@@ -101,14 +101,15 @@ func (w *writer) word(words []string) int {
 
 // phrase names a group: "two red striped stars".
 func (w *writer) phrase(group []Object) string {
-	kind, colour, pattern := Kinds[group[0].Kind], Colours[group[0].Colour], group[0].Pattern
+	kind, pattern := Kinds[group[0].Kind], group[0].Pattern
 	for _, o := range group {
 		if o.Pattern != pattern {
 			pattern = Plain
 		}
 	}
 	var words []string
-	if !w.bare && w.chance(0.85) {
+	if c := group[0].Colour; !w.bare && c != Unnamed && w.chance(0.85) {
+		colour := Colours[c]
 		words = append(words, pick(w, colour.English, colour.Korean))
 	}
 	if pattern != Plain && !w.bare && w.chance(0.5) {

@@ -274,7 +274,7 @@ func (c *canvas) shine(l lamp) {
 func (c *canvas) fade(tint [3]float64) {
 	for i := 0; i < len(c.rgb); i += 3 {
 		at := c.rgb[i : i+3]
-		value := 0.2 + 0.6*luminance([3]float64{float64(at[0]), float64(at[1]), float64(at[2])})
+		value := 0.2 + 0.6*clamp01(luminance([3]float64{float64(at[0]), float64(at[1]), float64(at[2])}))
 		for k := range at {
 			at[k] = float32(value * tint[k])
 		}

@@ -100,10 +100,21 @@ type Colour struct {
 	rgb             [3]float64
 }
 
+// colourName is the first English word of a colour by its index, empty for one without a name.
+func colourName(index int) string {
+	if index == Unnamed {
+		return ""
+	}
+	return Colours[index].Name()
+}
+
 // Name is the colour's first English word.
 func (c Colour) Name() string { return c.English[0] }
 
-// Colours are all colours of objects.
+// Unnamed is the index of colours that have no name.
+const Unnamed = -1
+
+// Colours are all colours of objects that have a name.
 var Colours = []Colour{
 	{English: []string{"red", "scarlet"}, Korean: []string{"빨간", "붉은"}, rgb: [3]float64{0.86, 0.12, 0.13}},
 	{English: []string{"orange"}, Korean: []string{"주황색"}, rgb: [3]float64{0.96, 0.52, 0.07}},

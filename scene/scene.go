@@ -30,11 +30,14 @@ type Options struct {
 	// Monochrome is the share of scenes that are drawn in the lightness of one muted hue. No colour can be told in them, and
 	// their captions name kinds alone: what a thing is cannot be learned from its colour there.
 	Monochrome float64
+	// Unnamed is the share of objects in colours of all kinds, which captions do not name. Training scenes keep away from the
+	// neighbourhood of the colour that the object's kind is never to have.
+	Unnamed float64
 }
 
 // Object is one thing in a scene. Lengths are shares of the scene's short side.
 type Object struct {
-	Kind, Colour int // indices of Kinds and Colours
+	Kind, Colour int // indices of Kinds and Colours, Unnamed for a colour that has no name
 	Pattern      Pattern
 	X, Y, Radius float64
 	Turn         float64 // radians
@@ -153,8 +156,9 @@ func (s *Scene) add(random *rand.Rand, o Options, total int) {
 	kind, colour := choosePair(random, o.Split)
 	// Now and then one more of the same, so that captions can count.
 	if len(s.Objects) > 0 && random.IntN(6) == 0 {
-		same := s.Objects[random.IntN(len(s.Objects))]
-		kind, colour = same.Kind, same.Colour
+		if same := s.Objects[random.IntN(len(s.Objects))]; same.Colour != Unnamed {
+			kind, colour = same.Kind, same.Colour
+		}
 	}
 	object := Object{Kind: kind, Colour: colour, mirrored: random.IntN(2) == 0,
 		patternScale: 0.20 + 0.14*random.Float64(), patternTurn: random.Float64() * math.Pi}
@@ -162,9 +166,12 @@ func (s *Scene) add(random *rand.Rand, o Options, total int) {
 		object.Pattern = Pattern(1 + random.IntN(int(patterns)-1))
 	}
 	object.Turn = (2*random.Float64() - 1) * Kinds[kind].turn * math.Pi / 180
-	base := Colours[colour].rgb
-	for i := range base {
-		object.rgb[i] = clamp01(base[i] + 0.07*(2*random.Float64()-1))
+	if o.Unnamed > 0 && random.Float64() < o.Unnamed {
+		object.Colour, object.rgb = Unnamed, unnamedColour(random, kind, o.Split)
+	} else {
+		for i, base := range Colours[colour].rgb {
+			object.rgb[i] = clamp01(base + 0.07*(2*random.Float64()-1))
+		}
 	}
 	object.second = shade(object.rgb, 0.45)
 	if luminance(object.rgb) < 0.45 {
@@ -198,6 +205,28 @@ func (s *Scene) free(x, y, r, apart float64) bool {
 		}
 	}
 	return true
+}
+
+// unnamedColour draws a colour of any hue; no training scene has one near the held-out colour of a kind.
+func unnamedColour(random *rand.Rand, kind int, split Split) [3]float64 {
+	for {
+		c := fromHSV(random.Float64(), 0.25+0.75*random.Float64(), 0.2+0.8*random.Float64())
+		near := false
+		for colour := range Colours {
+			near = near || split == Train && HeldOut(kind, colour) && distance(c, Colours[colour].rgb) < keepAway
+		}
+		if !near {
+			return c
+		}
+	}
+}
+
+// keepAway is the distance in red, green and blue within which an unnamed colour might pass for a named one: those vary by
+// 0.12 at most, and no two of them are nearer to each other than 0.35.
+const keepAway = 0.3
+
+func distance(a, b [3]float64) float64 {
+	return math.Sqrt((a[0]-b[0])*(a[0]-b[0]) + (a[1]-b[1])*(a[1]-b[1]) + (a[2]-b[2])*(a[2]-b[2]))
 }
 
 func choosePair(random *rand.Rand, split Split) (kind, colour int) {

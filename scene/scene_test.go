@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -218,5 +219,66 @@ func TestShadesStayApart(t *testing.T) {
 			t.Errorf("%s and %s have the same outline", kind.Name(), other)
 		}
 		seen[sum] = kind.Name()
+	}
+}
+
+// Objects in unnamed colours keep away from what their kind is never to look like, and neither theirs nor the captions of
+// monochrome scenes name a colour.
+func TestWithoutColourNames(t *testing.T) {
+	words := func(language Language) (all []string) {
+		for _, c := range Colours {
+			if language == Korean {
+				all = append(all, c.Korean...)
+			} else {
+				all = append(all, c.English...)
+			}
+		}
+		return all
+	}
+	for _, o := range []Options{{Unnamed: 1}, {Monochrome: 1}} {
+		for seed := uint64(0); seed < 300; seed++ {
+			s := New(o, seed)
+			for _, object := range s.Objects {
+				if held := object.Colour != Unnamed && HeldOut(object.Kind, object.Colour); held || (object.Colour == Unnamed) != (o.Unnamed == 1) {
+					t.Fatalf("%+v, scene %d: colour %d of kind %d", o, seed, object.Colour, object.Kind)
+				}
+				for i, c := range Colours {
+					if d := distance(object.rgb, c.rgb); o.Unnamed == 1 && HeldOut(object.Kind, i) && d < keepAway {
+						t.Fatalf("scene %d: an unnamed colour is only %.2f from %s, which %s never has", seed, d, c.Name(), Kinds[object.Kind].Name())
+					}
+				}
+			}
+			for _, language := range []Language{English, Korean} {
+				caption := s.Caption(language, seed)
+				for _, word := range words(language) {
+					if slices.Contains(strings.Fields(caption), word) {
+						t.Fatalf("%+v, scene %d: %q names the colour %s", o, seed, caption, word)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A monochrome scene has one hue, and neither black nor white.
+func TestMonochrome(t *testing.T) {
+	for seed := uint64(0); seed < 20; seed++ {
+		s := New(Options{Monochrome: 1}, seed)
+		s.noise, s.blur = 0, 0
+		p := s.Render(48, 48)
+		for i := 0; i < len(p.RGB); i += 3 {
+			brightest := 0.0
+			for k := range 3 {
+				brightest = max(brightest, float64(p.RGB[i+k]))
+			}
+			if brightest < 0.2*255-1 || brightest > 0.8*255+1 {
+				t.Fatalf("scene %d: brightest channel %g", seed, brightest)
+			}
+			for k := range 3 {
+				if math.Abs(float64(p.RGB[i+k])-brightest*s.tint[k]) > 1 {
+					t.Fatalf("scene %d: %v is not of the tint %v", seed, p.RGB[i:i+3], s.tint)
+				}
+			}
+		}
 	}
 }

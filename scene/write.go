@@ -53,8 +53,8 @@ func WriteWebDataset(ctx context.Context, dir string, o SourceOptions, done func
 // objectRecord is an object in a shard's JSON.
 type objectRecord struct {
 	Kind   string  `json:"kind"`
-	Colour string  `json:"colour"`
-	X      float64 `json:"x"` // of the centre, in shares of the short side
+	Colour string  `json:"colour"` // empty for one without a name
+	X      float64 `json:"x"`      // of the centre, in shares of the short side
 	Y      float64 `json:"y"`
 	Radius float64 `json:"radius"`
 }
@@ -68,7 +68,7 @@ func writeMembers(w *tar.Writer, o SourceOptions, seed uint64) error {
 	texts := s.captions(o)
 	var objects []objectRecord
 	for _, object := range s.Objects {
-		objects = append(objects, objectRecord{Kinds[object.Kind].Name(), Colours[object.Colour].Name(), object.X, object.Y, object.Radius})
+		objects = append(objects, objectRecord{Kinds[object.Kind].Name(), colourName(object.Colour), object.X, object.Y, object.Radius})
 	}
 	record, err := json.Marshal(map[string]any{"seed": seed, "captions": texts, "objects": objects})
 	if err != nil {
