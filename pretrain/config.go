@@ -44,10 +44,7 @@ type Config struct {
 	Mosaics   int     `json:"mosaics"`
 	Objective string  `json:"objective"` // clip, pacl, or clip+pacl
 	TauPatch  float64 `json:"tau_patch"` // of pacl
-	// PatchLayer is the block of the vision transformer whose patch tokens the pairwise objective takes, 0: the last. With an
-	// earlier one the blocks behind it serve the class token alone, as all do in CLIP.
-	PatchLayer int  `json:"patch_layer"`
-	Recompute  bool `json:"recompute"` // run the forward pass twice and keep no activations of the whole batch
+	Recompute bool    `json:"recompute"` // run the forward pass twice and keep no activations of the whole batch
 	// LockedWidth and LockedPatches describe the tokens of a locked vision encoder, whose features take the place of the
 	// vision transformer. They follow from the features.
 	LockedWidth   int `json:"locked_width,omitempty"`
@@ -132,8 +129,6 @@ func (c Config) Check() error {
 		return fmt.Errorf("easy_steps is %d and clean_steps %d, expected 0 or more", c.EasySteps, c.CleanSteps)
 	case !(c.Monochrome >= 0 && c.Monochrome <= 1) || !(c.Unnamed >= 0 && c.Unnamed <= 1):
 		return fmt.Errorf("monochrome is %g and unnamed %g, expected 0 to 1", c.Monochrome, c.Unnamed)
-	case c.PatchLayer < 0 || c.PatchLayer > c.Vision.Layers:
-		return fmt.Errorf("patch_layer is %d, expected 0 to %d", c.PatchLayer, c.Vision.Layers)
 	case c.SmallSteps < 0 || c.SmallSteps > 0 && (c.SmallSize < c.Vision.PatchSize || c.SmallSize > c.Vision.ImageSize || c.SmallSize%c.Vision.PatchSize != 0):
 		return fmt.Errorf("small_size is %d, expected a multiple of vision.patch_size %d up to vision.image_size %d", c.SmallSize, c.Vision.PatchSize, c.Vision.ImageSize)
 	case c.Mosaics < 0 || c.Mosaics > mosaicCycle:
@@ -186,14 +181,6 @@ func (c Config) sizeAt(step int) int {
 		return c.Vision.ImageSize / 2
 	}
 	return c.Vision.ImageSize
-}
-
-// patchLayer is the number of blocks before the patch tokens that the pairwise objective takes.
-func (c Config) patchLayer() int {
-	if c.PatchLayer > 0 {
-		return c.PatchLayer
-	}
-	return c.Vision.Layers
 }
 
 // mosaicCycle is the number of steps that Config.Mosaics is a part of.

@@ -54,7 +54,6 @@ func TestGradient(t *testing.T) {
 		{"small pictures", func(c *Config) { c.SmallSteps, c.SmallSize = 1, 8 }},
 		{"mosaics", func(c *Config) { c.Mosaics, c.Vision.ImageSize, c.Batch, c.Micro, c.Objective = 1, 16, 8, 4, "pacl" }},
 		{"rotary positions", func(c *Config) { c.Vision.RopeTheta = 100 }},
-		{"patches of an earlier block", func(c *Config) { c.PatchLayer = 1 }},
 		{"locked vision", func(c *Config) { c.Objective, c.LockedWidth, c.LockedPatches = "pacl", 7, 4 }},
 		{"gelu recomputed", func(c *Config) { c.Activation, c.Recompute = "gelu", true }},
 	} {

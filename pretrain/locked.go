@@ -58,7 +58,7 @@ func (f Features) text(i int, random *rand.Rand) string {
 // CLIP's on the mean of a picture's tokens (which LiT, Zhai et al. 2022, does to its pooled vector). The tokens pass through one
 // linear layer, which is trained along and left out of the directory.
 func NewLockedTrainer(c Config, features Features) (*Trainer, error) {
-	c.SmallSteps, c.Mosaics, c.PatchLayer = 0, 0, 0
+	c.SmallSteps, c.Mosaics = 0, 0
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("recipe: %w", err)
 	}

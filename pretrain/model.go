@@ -102,8 +102,7 @@ type imagePass[T real] struct {
 	trace        trace[T]
 	columns, raw mat[T] // [B*N, 3*P*P] pixels by patch; [R, w] embeddings before the first norm
 	preStats     []T
-	// The class rows of the last block and the patch rows of the block that the pairwise objective takes, before and after
-	// the last norm.
+	// The class rows and the patch rows of the last block, before and after the last norm.
 	rawClass, class        mat[T] // [S, w] for S sequences
 	rawLocal, local        mat[T] // [B*N, w]
 	classStats, localStats []T
@@ -167,15 +166,11 @@ func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, p
 		}
 	}
 	layerNorm(tr.trace.x[0], tr.raw, at(p, v.preWeight), at(p, v.preBias), grow(&tr.preStats, 2*rows), normEps)
-	last := c.patchLayer()
-	if embeddings.data != nil {
-		last = len(v.blocks)
-	}
-	forward(e, &v.tower, p, &tr.trace, last)
+	x := forward(e, &v.tower, p, &tr.trace)
 	if embeddings.data != nil {
 		tr.rawClass, tr.class = matrix(grow(&tr.rawClass.data, sequences*w), sequences, w), matrix(grow(&tr.class.data, sequences*w), sequences, w)
 		for i := range sequences {
-			copy(tr.rawClass.row(i), tr.trace.x[last].row(offsets[i]))
+			copy(tr.rawClass.row(i), x.row(offsets[i]))
 		}
 		layerNorm(tr.class, tr.rawClass, at(p, v.postWeight), at(p, v.postBias), grow(&tr.classStats, 2*sequences), normEps)
 		linear(e, embeddings, tr.class, at(p, v.output), nil)
@@ -184,7 +179,7 @@ func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, p
 		tr.rawLocal = matrix(grow(&tr.rawLocal.data, count*n*w), count*n, w)
 		for i := range count {
 			from := pl.row(i, n) * w
-			copy(tr.rawLocal.data[i*n*w:(i+1)*n*w], tr.trace.x[c.patchLayer()].data[from:from+n*w])
+			copy(tr.rawLocal.data[i*n*w:(i+1)*n*w], x.data[from:from+n*w])
 		}
 		layerNorm(tr.local, tr.rawLocal, at(p, v.postWeight), at(p, v.postBias), grow(&tr.localStats, 2*count*n), normEps)
 		linear(e, patches, tr.local, at(p, m.patchProjection), nil)
@@ -198,7 +193,6 @@ func imagesGrad[T real](e engine[T], m *dual, p, g []T, tr *imagePass[T], dEmbed
 	rows := offsets[len(offsets)-1]
 	d := matrix(grow(&tr.gradient, 2*rows*w), rows, w)
 	clear(d.data)
-	layer := m.config.patchLayer()
 	if dEmbeddings.data != nil {
 		narrow := matrix(tr.gradient[rows*w:], tr.class.rows, w)
 		linearGrad(e, narrow, dEmbeddings, tr.class, at(p, v.output), at(g, v.output), nil, false)
@@ -206,7 +200,6 @@ func imagesGrad[T real](e engine[T], m *dual, p, g []T, tr *imagePass[T], dEmbed
 		for i := range narrow.rows {
 			copy(d.row(offsets[i]), narrow.row(i))
 		}
-		backward(e, &v.tower, p, g, &tr.trace, d, len(v.blocks), layer)
 	}
 	if dPatches.data != nil {
 		local := matrix(tr.gradient[rows*w:], tr.count*n, w)
@@ -214,10 +207,10 @@ func imagesGrad[T real](e engine[T], m *dual, p, g []T, tr *imagePass[T], dEmbed
 		layerNormGrad(local, local, tr.rawLocal, at(p, v.postWeight), at(g, v.postWeight), at(g, v.postBias), tr.localStats, false)
 		for i := range tr.count {
 			from := pl.row(i, n) * w
-			e.add(d.data[from:from+n*w], local.data[i*n*w:(i+1)*n*w])
+			copy(d.data[from:from+n*w], local.data[i*n*w:(i+1)*n*w])
 		}
 	}
-	backward(e, &v.tower, p, g, &tr.trace, d, layer, 0)
+	backward(e, &v.tower, p, g, &tr.trace, d)
 	layerNormGrad(d, d, tr.raw, at(p, v.preWeight), at(g, v.preWeight), at(g, v.preBias), tr.preStats, false)
 	local := matrix(tr.gradient[rows*w:], tr.count*n, w)
 	for _, first := range offsets[:len(offsets)-1] {
@@ -318,7 +311,7 @@ func texts[T real](e engine[T], m *dual, p []T, tr *textPass[T], ids [][]int32, 
 			e.add(row, positions.row(k))
 		}
 	}
-	x := forward(e, &t.tower, p, &tr.trace, len(t.blocks))
+	x := forward(e, &t.tower, p, &tr.trace)
 	tr.ends = matrix(grow(&tr.ends.data, len(ids)*w), len(ids), w)
 	tr.final = matrix(grow(&tr.final.data, len(ids)*w), len(ids), w)
 	for i := range ids {
@@ -341,7 +334,7 @@ func textsGrad[T real](e engine[T], m *dual, p, g []T, tr *textPass[T], dEmbeddi
 	for i := range tr.texts {
 		copy(d.row(offsets[i+1]-1), ends.row(i))
 	}
-	backward(e, &t.tower, p, g, &tr.trace, d, len(t.blocks), 0)
+	backward(e, &t.tower, p, g, &tr.trace, d)
 	tokens, positions := matrix(at(g, t.tokens), m.config.Text.Vocabulary, w), matrix(at(g, t.positions), m.config.Text.Context, w)
 	for i, text := range tr.texts {
 		for k, id := range text {

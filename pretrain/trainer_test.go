@@ -174,9 +174,9 @@ func TestLearns(t *testing.T) {
 // forward pass that was trained.
 func TestDirectory(t *testing.T) {
 	t.Run("learned positions", func(t *testing.T) { checkDirectory(t, smallRecipe()) })
-	t.Run("rotary positions, patches of an earlier block", func(t *testing.T) {
+	t.Run("rotary positions", func(t *testing.T) {
 		c := smallRecipe()
-		c.Vision.RopeTheta, c.PatchLayer = 100, 1
+		c.Vision.RopeTheta = 100
 		checkDirectory(t, c)
 	})
 }
@@ -195,7 +195,7 @@ func checkDirectory(t *testing.T, c Config) {
 	}
 	picture := scene.New(scene.Options{}, 5).Render(24, 24)
 	pixels := vision.Pixels(&imaging.Image{Width: 24, Height: 24, Pix: picture.RGB})
-	out, err := vision.Encode(ctx, pixels, 1, 24, 24, encoder.EncodeOptions{Layer: c.PatchLayer})
+	out, err := vision.Encode(ctx, pixels, 1, 24, 24, encoder.EncodeOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,11 +205,6 @@ func checkDirectory(t *testing.T, c Config) {
 	embedding, patches := matrix(make([]float32, d), 1, d), matrix(make([]float32, 9*d), 9, d)
 	images(e, trainer.m, trainer.p, &trace, trainer.normalized(nil, picture.RGB), placement{c.Vision.ImageSize, 1, make([]corner, 1)}, embedding, patches)
 	compare(t, "patch tokens", out.Patches, trace.local.data)
-	if c.PatchLayer > 0 {
-		if out, err = vision.Encode(ctx, pixels, 1, 24, 24, encoder.EncodeOptions{}); err != nil {
-			t.Fatal(err)
-		}
-	}
 	compare(t, "class token", out.Class, trace.class.data)
 
 	text, err := encoder.OpenText(dir, encoder.Options{Precision: kernel.Float32})

@@ -19,7 +19,7 @@ touch "$out/closeups/done"
 
 # Seeds of scenes: pre-training begins at 2^32, heads at 5 000 000, measuring at 1 000 000.
 scenes() { [ -e "$out/$1/classes.txt" ] || "$pacl" -q scenes --out "$out/$1" --width 64 "${@:2}"; }
-scenes head-scenes --count 20000 --seed 5000000
+scenes head-scenes --count 20000 --seed 5000000 --monochrome 0.15 --unnamed 0.4
 scenes seen --count 500 --seed 1000000 --least 2
 scenes never --count 500 --seed 1000000 --least 2 --pairs novel
 
