@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pacl/pacl/align"
+	"github.com/pacl/pacl/pretrain"
 )
 
 func TestTrainingCurves(t *testing.T) {
@@ -53,5 +54,38 @@ func TestTrainingCurves(t *testing.T) {
 	picture, err := png.Decode(bytes.NewReader(data))
 	if err != nil || picture.Bounds().Dx() < 600 {
 		t.Errorf("curves: %v, %v", picture.Bounds(), err)
+	}
+}
+
+// The curves of a pre-training are drawn from its log; a step of mosaics, which has no loss of CLIP's, has no place in that curve.
+func TestPretrainingCurves(t *testing.T) {
+	dir := t.TempDir()
+	lines := `{"step":1,"loss":9,"clip_loss":4,"pacl_loss":5,"information_bound":0.1,"learning_rate":0.1}
+{"step":2,"loss":5,"pacl_loss":5,"information_bound":-0.1,"learning_rate":0.1}
+{"step":3,"loss":8,"clip_loss":3,"pacl_loss":5,"information_bound":0.2,"learning_rate":0.1}
+{"step":`
+	if err := os.WriteFile(filepath.Join(dir, "log.jsonl"), []byte(lines), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	log, err := pretrain.ReadLog(dir)
+	if err != nil || len(log) != 3 {
+		t.Fatalf("%d steps, %v", len(log), err)
+	}
+	panels := pretrainingPanels(log)
+	if clip, pair := panels[0].Series[0], panels[0].Series[1]; len(clip.X) != 2 || clip.X[1] != 3 || clip.Y[1] != 3.5 || len(pair.X) != 3 {
+		t.Errorf("losses %+v", panels[0].Series)
+	}
+	if err := DrawPretraining(dir); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, CurvesName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if picture, err := png.Decode(bytes.NewReader(data)); err != nil || picture.Bounds().Dx() < 600 {
+		t.Errorf("curves: %v", err)
+	}
+	if err := DrawPretraining(t.TempDir()); err == nil {
+		t.Error("a folder without a log: no error")
 	}
 }

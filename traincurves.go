@@ -1,11 +1,13 @@
 package pacl
 
 import (
+	"fmt"
 	"io"
 	"path/filepath"
 
 	"github.com/pacl/pacl/align"
 	"github.com/pacl/pacl/internal/atomicfile"
+	"github.com/pacl/pacl/pretrain"
 	"github.com/pacl/pacl/render"
 )
 
@@ -21,6 +23,71 @@ func drawCurves(dir string) error {
 	return atomicfile.Write(filepath.Join(dir, CurvesName), func(w io.Writer) error { return render.Curves(w, trainingPanels(log)) })
 }
 
+// DrawPretraining draws the log in the directory of a pre-training, as CurvesName beside it. Nothing is drawn of an empty log.
+func DrawPretraining(dir string) error {
+	log, err := pretrain.ReadLog(dir)
+	if err != nil || len(log) == 0 {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(dir, CurvesName), func(w io.Writer) error { return render.Curves(w, pretrainingPanels(log)) })
+}
+
+// pretrainingWindow is over how many steps the curves of a pre-training are averaged, as it has no epochs.
+const pretrainingWindow = 50
+
+// pretrainingPanels are the curves of a pre-training. A loss of 0 is one that the step did not have: those of mosaics lack CLIP's.
+func pretrainingPanels(log []pretrain.Record) []render.Panel {
+	series := func(name string, value func(pretrain.Record) float64) render.Series {
+		s := render.Series{Name: name}
+		for _, r := range log {
+			s.X, s.Y = append(s.X, float64(r.Step)), append(s.Y, value(r))
+		}
+		return s
+	}
+	smooth := func(name string, value func(pretrain.Record) float64) render.Series {
+		return runningMean(series(name, value), pretrainingWindow)
+	}
+	loss := func(name string, value func(pretrain.Record) float64) render.Series {
+		s := render.Series{Name: name}
+		for _, r := range log {
+			if y := value(r); y != 0 {
+				s.X, s.Y = append(s.X, float64(r.Step)), append(s.Y, y)
+			}
+		}
+		return runningMean(s, pretrainingWindow)
+	}
+	return []render.Panel{
+		{Title: fmt.Sprintf("loss, mean over %d steps", pretrainingWindow), XLabel: "step", Series: []render.Series{
+			loss("CLIP", func(r pretrain.Record) float64 { return r.CLIPLoss }),
+			loss("PACL", func(r pretrain.Record) float64 { return r.PairLoss }),
+		}},
+		{Title: "mutual information, at least (nats)", XLabel: "step", Series: []render.Series{
+			series("batches", func(r pretrain.Record) float64 { return r.Bound }),
+			smooth("mean", func(r pretrain.Record) float64 { return r.Bound }),
+		}},
+		{Title: "retrieval at 1", XLabel: "step", Series: []render.Series{
+			smooth("image to text", func(r pretrain.Record) float64 { return r.ImageToText }),
+			smooth("text to image", func(r pretrain.Record) float64 { return r.TextToImage }),
+		}},
+		{Title: "length of the gradient", XLabel: "step", Series: []render.Series{series("batches", func(r pretrain.Record) float64 { return r.Norm })}},
+		{Title: "learning rate", XLabel: "step", Series: []render.Series{series("rate", func(r pretrain.Record) float64 { return r.Rate })}},
+		{Title: "logit scale", XLabel: "step", Series: []render.Series{series("scale", func(r pretrain.Record) float64 { return r.LogitScale })}},
+	}
+}
+
+// runningMean is the mean of each value of a series and those before it, window in all.
+func runningMean(s render.Series, window int) render.Series {
+	mean := render.Series{Name: s.Name, X: s.X, Y: make([]float64, len(s.Y)), Strong: true}
+	sum := 0.0
+	for i, y := range s.Y {
+		if sum += y; i >= window {
+			sum -= s.Y[i-window]
+		}
+		mean.Y[i] = sum / float64(min(i+1, window))
+	}
+	return mean
+}
+
 // trainingPanels are the curves that are worth a look. Batches differ from one to the next more than a head does, so
 // what is measured on them is drawn with its running mean over an epoch.
 func trainingPanels(log []align.Progress) []render.Panel {
@@ -32,17 +99,7 @@ func trainingPanels(log []align.Progress) []render.Panel {
 		}
 		return s
 	}
-	smooth := func(s render.Series) render.Series {
-		mean := render.Series{Name: s.Name, X: s.X, Y: make([]float64, len(s.Y)), Strong: true}
-		sum := 0.0
-		for i, y := range s.Y {
-			if sum += y; i >= perEpoch {
-				sum -= s.Y[i-perEpoch]
-			}
-			mean.Y[i] = sum / float64(min(i+1, perEpoch))
-		}
-		return mean
-	}
+	smooth := func(s render.Series) render.Series { return runningMean(s, perEpoch) }
 	validation := func(name string, value func(*align.Validation) float64) render.Series {
 		s := render.Series{Name: name, Strong: true}
 		for _, p := range log {

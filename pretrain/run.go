@@ -130,17 +130,14 @@ func run(ctx context.Context, o RunOptions) (*Trainer, error) {
 // openLog opens the log for appending after the lines of the first steps; later ones, of a run that was stopped after its
 // last checkpoint, are cut off.
 func openLog(path string, steps int) (*os.File, error) {
-	data, err := os.ReadFile(path)
+	var kept bytes.Buffer
+	err := eachRecord(path, func(r Record, line []byte) {
+		if r.Step <= steps {
+			kept.Write(append(line, '\n'))
+		}
+	})
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
-	}
-	var kept bytes.Buffer
-	scanner := bufio.NewScanner(bytes.NewReader(data))
-	for scanner.Scan() {
-		var r Record
-		if json.Unmarshal(scanner.Bytes(), &r) == nil && r.Step <= steps {
-			kept.Write(append(scanner.Bytes(), '\n'))
-		}
 	}
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
@@ -151,6 +148,31 @@ func openLog(path string, steps int) (*os.File, error) {
 		return nil, err
 	}
 	return file, nil
+}
+
+// eachRecord calls f for the lines of a log. A line that a killed process left half-written is passed over.
+func eachRecord(path string, f func(r Record, line []byte)) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	scanner := bufio.NewScanner(bytes.NewReader(data))
+	for scanner.Scan() {
+		var r Record
+		if json.Unmarshal(scanner.Bytes(), &r) == nil {
+			f(r, scanner.Bytes())
+		}
+	}
+	return scanner.Err()
+}
+
+// ReadLog returns the steps that the log in a directory of a pre-training holds.
+func ReadLog(dir string) ([]Record, error) {
+	var log []Record
+	if err := eachRecord(filepath.Join(dir, logName), func(r Record, _ []byte) { log = append(log, r) }); err != nil {
+		return nil, fmt.Errorf("read log: %w", err)
+	}
+	return log, nil
 }
 
 // MemoryEstimate is about how many bytes a training takes.

@@ -22,7 +22,7 @@ type pretrainCommand struct {
 	Extras          float64 `default:"0.7" placeholder:"SHARE" help:"With a locked encoder: how often a caption gives way to one of its noun phrases."`
 	Scenes          bool    `help:"Train on generated scenes instead of captioned images."`
 	Mirror          bool    `help:"Mirror half of the photos; not where captions tell left from right."`
-	Out             string  `required:"" placeholder:"DIR" help:"CLIP directory to write; a later run goes on from its checkpoint."`
+	Out             string  `required:"" placeholder:"DIR" help:"CLIP directory to write, with the log of each step and its curves; a later run goes on from its checkpoint."`
 	From            string  `placeholder:"FILE" help:"Checkpoint of another recipe whose parameters are the start."`
 	Until           int     `placeholder:"STEP" help:"End after this step, to go on with another recipe."`
 	SavePrecision   string  `enum:"bf16,f32" default:"bf16" help:"Type of the tensors written."`
@@ -41,6 +41,9 @@ func (c *pretrainCommand) Run(s *session) error {
 	}
 	if c.Vision != "" && c.Captions == "" {
 		return usageError("--vision needs --captions")
+	}
+	if c.CheckpointEvery < 1 {
+		return usageError("expected --checkpoint-every of at least 1")
 	}
 	config, err := pretrain.ReadConfig(c.Config)
 	if err != nil {
@@ -66,14 +69,21 @@ func (c *pretrainCommand) Run(s *session) error {
 	s.logf("%s", config.Describe())
 	s.logf("about %d MB of memory; %d steps of %d examples", pretrain.MemoryEstimate(config)>>20, config.Steps, config.Batch)
 	show := s.progress()
+	var drawn error
 	trainer, err := pretrain.Run(s, pretrain.RunOptions{
 		Config: config, Examples: examples, Features: features, Out: c.Out, From: c.From, Until: c.Until, SavePrecision: c.SavePrecision, CheckpointEvery: c.CheckpointEvery,
 		Progress: func(r pretrain.Record) {
 			show(fmt.Sprintf("step %d of %d: loss %.3f, information at least %.2f of %.2f nats, picture to text %.1f %%, rate %.2g, %.0f examples a second, %v left",
 				r.Step, config.Steps, r.Loss, r.Bound, math.Log(float64(config.Batch)), 100*r.ImageToText, r.Rate, r.Throughput,
 				(time.Duration(r.SecondsLeft)*time.Second).Round(time.Second)), r.Step == config.Steps)
+			if r.Step%c.CheckpointEvery == 0 {
+				drawn = pacl.DrawPretraining(c.Out)
+			}
 		},
 	})
+	if err == nil {
+		err = errors.Join(drawn, pacl.DrawPretraining(c.Out))
+	}
 	if err != nil {
 		return err
 	}
