@@ -52,4 +52,10 @@ for seed in 1 2 3; do measure "PACL, head of seed $seed" --model "$out/head-$see
 if [ "${2:-}" = --install ]; then
   cp "$out/clip"/{config.json,model.safetensors,preprocessor_config.json,vocab.json,merges.txt,tokenizer_config.json} "$here/clip/"
   cp "$out/head-1"/{pacl.json,head.safetensors} "$here/"
+  # The log: the first ten steps of each recipe and every twentieth, without what depends on the machine's other work.
+  for recipe in 1:closeups 2:clip; do
+    awk 'NR <= 10 || NR % 20 == 0' "$out/${recipe#*:}/log.jsonl" |
+      sed "s/^{/{\"recipe\":${recipe%:*},/; s/\"examples_per_second\":[^,]*,\"seconds_left\":[^,]*,//"
+  done >"$here/log.jsonl"
+  cp "$out/clip/curves.png" "$here/"
 fi
