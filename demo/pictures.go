@@ -129,29 +129,14 @@ func (r *Report) segment(ctx context.Context, m *pacl.Model, s *scene.Scene, p *
 		p.Legend = append(p.Legend, entry{label.Name, template.CSS(fmt.Sprintf("rgb(%d, %d, %d)", c.R, c.G, c.B))})
 		legend = append(legend, render.Entry{Name: label.Name, Color: c, Share: float64(areas[i]) / float64(len(mask.ID))})
 	}
-	if p.Korean() {
-		legend = nil // the legend's font has no Hangul; the page writes the words itself
-	}
-	if legend != nil {
-		if overlay, err = render.WithLegend(overlay, legend); err != nil {
-			return err
-		}
+	if overlay, err = render.WithLegend(overlay, legend); err != nil {
+		return err
 	}
 	if p.Scene, err = encodeJPEG(drawn.Image()); err != nil {
 		return err
 	}
 	p.Overlay, err = encodeJPEG(overlay)
 	return err
-}
-
-// Korean says whether the words are Korean.
-func (p *picture) Korean() bool {
-	for _, c := range p.Words {
-		if c >= 0xac00 && c <= 0xd7a3 {
-			return true
-		}
-	}
-	return false
 }
 
 // encodeJPEG is small where a PNG of noise is not.

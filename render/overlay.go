@@ -8,11 +8,8 @@ import (
 	"image/png"
 	"io"
 	"math"
-	"sync"
 
 	"golang.org/x/image/font"
-	"golang.org/x/image/font/gofont/goregular"
-	"golang.org/x/image/font/opentype"
 	"golang.org/x/image/math/fixed"
 
 	"github.com/pacl/pacl/imaging"
@@ -58,16 +55,6 @@ func Overlay(photo *imaging.Image, mask *imaging.Mask, labels int, opacity float
 	return result, nil
 }
 
-var loadFont = sync.OnceValues(func() (*opentype.Font, error) { return opentype.Parse(goregular.TTF) })
-
-func face(size float64) (font.Face, error) {
-	f, err := loadFont()
-	if err != nil {
-		return nil, err
-	}
-	return opentype.NewFace(f, &opentype.FaceOptions{Size: size, DPI: 72, Hinting: font.HintingFull})
-}
-
 // mostEntries bounds a legend; the rest is counted in a last line.
 const mostEntries = 24
 
@@ -77,7 +64,7 @@ func WithLegend(im *imaging.Image, entries []Entry) (*imaging.Image, error) {
 		return im, nil
 	}
 	size := min(max(float64(im.Width)/34, 11), 28)
-	text, err := face(size)
+	text, err := newTextFace(size)
 	if err != nil {
 		return nil, err
 	}

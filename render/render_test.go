@@ -5,6 +5,8 @@ import (
 	"image/png"
 	"testing"
 
+	"golang.org/x/image/math/fixed"
+
 	"github.com/pacl/pacl/imaging"
 )
 
@@ -69,5 +71,36 @@ func TestHeatmapOfNothing(t *testing.T) {
 	}
 	if HeatColor(0) != inferno[0] || HeatColor(2) != inferno[8] {
 		t.Error("the ends of the colour map are wrong")
+	}
+}
+
+// Labels in Hangul, kana and Chinese characters are drawn, each character as itself.
+func TestLegendInOtherScripts(t *testing.T) {
+	for _, size := range []float64{11, 18, 28} {
+		face, err := newTextFace(size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]rune{}
+		for _, r := range "별달집も猫Aя" {
+			bounds, mask, at, advance, ok := face.Glyph(fixed.P(3, 40), r)
+			if width, _ := face.GlyphAdvance(r); !ok || advance != width || advance <= 0 || advance > fixed.I(40) {
+				t.Fatalf("size %g, %c: advance %v, as text is measured %v", size, r, advance, width)
+			}
+			var ink []byte
+			for y := range bounds.Dy() {
+				for x := range bounds.Dx() {
+					_, _, _, a := mask.At(at.X+x, at.Y+y).RGBA()
+					ink = append(ink, byte(a>>8))
+				}
+			}
+			if len(ink) == 0 || bytes.Count(ink, []byte{0}) == len(ink) {
+				t.Errorf("size %g: %c is not drawn", size, r)
+			}
+			if other, ok := seen[string(ink)]; ok {
+				t.Errorf("size %g: %c looks like %c", size, r, other)
+			}
+			seen[string(ink)] = r
+		}
 	}
 }
