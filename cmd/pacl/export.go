@@ -38,5 +38,9 @@ func (c *exportONNXCommand) Run(s *session) error {
 	for _, path := range paths {
 		s.logf("wrote %s", path)
 	}
+	if i := model.Info(); i.Scales > 1 || i.Mirror || i.ImagePrior > 0 {
+		s.logf("the files hold one look; for pacl's own masks also average the patches of %d sizes from %d pixels (mirror image: %t) and raise labels by %g of their fit to the photo",
+			i.Scales, i.InputSize, i.Mirror, i.ImagePrior)
+	}
 	return nil
 }
