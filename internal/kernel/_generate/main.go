@@ -43,6 +43,7 @@ type gen struct {
 	suffix string // of the functions: the instruction set
 	lanes  int    // float32 per vector: 16 or 8
 	native bool   // VCVTNEPS2BF16 may be used
+	coarse bool   // what is computed is rounded to bfloat16 next: 14 bits are enough
 }
 
 func (g *gen) file() []byte {

@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // The functions here emit the same steps for either width of vector. Constants
 // are memory operands, so that AVX2's sixteen registers suffice.
@@ -195,12 +198,32 @@ func (g *gen) spare() int {
 
 // sigmoid replaces x by x/(1 + exp(-c x)); t, n and p are scratch.
 func (g *gen) sigmoid(c float32, x, t, n, p int) {
-	g.op("VMULPS %s, %s, %s", g.number(-c), g.v(x), g.v(t))
+	g.op("VMULPS %s, %s, %s", g.number(-c*g.exponent()), g.v(x), g.v(t))
 	g.gate(x, t, n, p)
 }
 
-// gate replaces x by x/(1 + exp(t)); t, n and p are scratch.
+// exponent is what gate's exponents are to be multiplied by.
+func (g *gen) exponent() float32 {
+	if g.coarse {
+		return math.Log2E
+	}
+	return 1
+}
+
+// gate replaces x by x/(1 + exp(t/exponent)); t, n and p are scratch.
 func (g *gen) gate(x, t, n, p int) {
+	if g.coarse {
+		g.op("VREDUCEPS $1, %s, %s", g.v(t), g.v(n))
+		g.op("VMOVUPS %s, %s", g.number(powerOfTwo[0]), g.v(p))
+		for _, c := range powerOfTwo[1:] {
+			g.op("VFMADD213PS %s, %s, %s", g.number(c), g.v(n), g.v(p))
+		}
+		g.op("VSCALEFPS %s, %s, %s", g.v(t), g.v(p), g.v(t))
+		g.op("VADDPS %s, %s, %s", g.number(1), g.v(t), g.v(t))
+		g.op("VRCP14PS %s, %s", g.v(t), g.v(t))
+		g.op("VMULPS %s, %s, %s", g.v(t), g.v(x), g.v(x))
+		return
+	}
 	g.exp(t, n, p)
 	g.op("VADDPS %s, %s, %s", g.number(1), g.v(t), g.v(t))
 	g.op("VDIVPS %s, %s, %s", g.v(t), g.v(x), g.v(x))
@@ -210,8 +233,8 @@ func (g *gen) gate(x, t, n, p int) {
 func (g *gen) geluTanh(x, t, n, p int) {
 	const slope, cube = 1.5957691216057308, 0.044715
 	g.op("VMULPS %s, %s, %s", g.v(x), g.v(x), g.v(t))
-	g.op("VMOVUPS %s, %s", g.number(-slope*cube), g.v(p))
-	g.op("VFMADD213PS %s, %s, %s", g.number(-slope), g.v(t), g.v(p))
+	g.op("VMOVUPS %s, %s", g.number(-slope*cube*g.exponent()), g.v(p))
+	g.op("VFMADD213PS %s, %s, %s", g.number(-slope*g.exponent()), g.v(t), g.v(p))
 	g.op("VMULPS %s, %s, %s", g.v(x), g.v(p), g.v(t))
 	g.gate(x, t, n, p)
 }
@@ -289,7 +312,9 @@ func (g *gen) finish(act, format string) {
 			at := v * g.bytes()
 			g.op("VMOVUPS %d(SI), %s", at, g.v(x))
 			g.op("VFMADD213PS %d(R10), %s, %s", at, g.v(alpha), g.v(x))
+			g.coarse = g.lanes == 16 && format == "BF16"
 			g.activate(act, x, register(v, 1), register(v, 2), register(v, 3))
+			g.coarse = false
 			g.op("VMULPS %d(R11), %s, %s", at, g.v(x), g.v(x))
 		}
 		mask := func(v int) string { return fmt.Sprintf("K%d", v+1) }
