@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"testing"
 
@@ -121,8 +122,14 @@ func problems() map[string]problem {
 	}
 }
 
+// PACL_EXACT_STEP=1 adds the step of docs/performance.md, which takes the slow twin minutes.
 func TestObjectiveEqualsExact(t *testing.T) {
-	for name, p := range problems() {
+	all := problems()
+	if os.Getenv("PACL_EXACT_STEP") != "" {
+		clip := Config{TokenWidth: 768, TextWidth: 512, Hidden: 768, Width: 512, Text: TextNone, Pooling: PoolingPACL, TauPatch: 0.07}
+		all["64 images of CLIP B-16"] = newProblem(clip, 64, 196, 11)
+	}
+	for name, p := range all {
 		t.Run(name, func(t *testing.T) {
 			expected := p.exact()
 			for _, precision := range []kernel.Precision{kernel.Float32, kernel.BFloat16} {
