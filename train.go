@@ -145,7 +145,8 @@ type TrainOptions struct {
 	// ImagePrior is the weight that the photo as a whole will have in what its pixels are; see readout.Prior.
 	ImagePrior float64
 	Out        string // model directory; its folder "training" holds checkpoint, log and curves
-	// Recipe changes the default recipe for the cache's widths.
+	// Recipe changes the default recipe for the cache's widths. One that starts at the projection needs Extract.Vision beside
+	// Features, too, and makes the head as wide as the projection.
 	Recipe          func(*align.Recipe)
 	CheckpointEvery int
 	DataName        string   // for the card
@@ -195,9 +196,16 @@ func Train(ctx context.Context, o TrainOptions) (*Training, error) {
 	if o.Estimated != nil {
 		o.Estimated(estimateTraining(cache, recipe))
 	}
+	var start *align.Linear[float32]
+	if recipe.Start == align.StartProjection {
+		if start, err = projection(cache, o.Extract.Vision); err != nil {
+			return nil, fmt.Errorf("train: start at the projection: %w", err)
+		}
+		recipe.Head.Width = start.Out
+	}
 	training := filepath.Join(o.Out, "training")
 	result, err := align.Train(ctx, cache, align.TrainOptions{
-		Recipe: recipe, Dir: training, CheckpointEvery: o.CheckpointEvery, Progress: o.Progress,
+		Recipe: recipe, Dir: training, CheckpointEvery: o.CheckpointEvery, Projection: start, Progress: o.Progress,
 	})
 	if err != nil {
 		return nil, err
@@ -210,6 +218,41 @@ func Train(ctx context.Context, o TrainOptions) (*Training, error) {
 		return nil, err
 	}
 	return &Training{model, result}, nil
+}
+
+// projection is the map of a vision encoder's tokens into the space of texts; it must be the encoder that the features are of.
+func projection(cache *feature.Cache, vision string) (*align.Linear[float32], error) {
+	if vision == "" {
+		return nil, errors.New("no vision encoder is named")
+	}
+	dir, err := hub.Resolve(vision)
+	if err != nil {
+		return nil, err
+	}
+	v, err := encoder.OpenVision(dir, encoder.Options{Precision: kernel.Float32})
+	if err != nil {
+		return nil, err
+	}
+	if made := cache.Manifest().Vision; v.Info().Hash != made.Hash {
+		return nil, fmt.Errorf("%s is not %s, which the features were made by", dir, made.Name)
+	}
+	w := v.Info().Width
+	units := make([]float32, (w+1)*w) // the last row stays zero and gives the bias
+	for i := range w {
+		units[i*w+i] = 1
+	}
+	rows, err := v.Project(units)
+	if err != nil {
+		return nil, err
+	}
+	d := v.Info().ProjectionDim
+	p := &align.Linear[float32]{Out: d, In: w, Weight: make([]float32, d*w), Bias: rows[w*d:]}
+	for i := range w {
+		for j := range d {
+			p.Weight[j*w+i] = rows[i*d+j] - p.Bias[j]
+		}
+	}
+	return p, nil
 }
 
 func describe(cache *feature.Cache, recipe align.Recipe, result *align.TrainResult, o TrainOptions) align.Description {

@@ -22,10 +22,14 @@ type state struct {
 	logBytes   int64                // how long the log was
 }
 
-func newState(r Recipe) (*state, error) {
+func newState(o TrainOptions) (*state, error) {
+	r := o.Recipe
 	head, err := NewHead(r.Head, r.Seed, r.LogitScale)
 	if err != nil {
 		return nil, err
+	}
+	if r.Start == StartProjection {
+		head.Parameters.startAt(*o.Projection)
 	}
 	return &state{
 		parameters: head.Parameters,
@@ -57,12 +61,13 @@ func (s *state) write(dir string, r Recipe, cacheHash string) error {
 
 // readState returns the state of a checkpoint, or a fresh one where there is none. A checkpoint of another recipe or of
 // other features is refused.
-func readState(dir string, r Recipe, cacheHash string, steps int) (*state, error) {
-	s, err := newState(r)
+func readState(o TrainOptions, cacheHash string, steps int) (*state, error) {
+	r := o.Recipe
+	s, err := newState(o)
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, CheckpointName)
+	path := filepath.Join(o.Dir, CheckpointName)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}

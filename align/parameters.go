@@ -183,3 +183,15 @@ func (p *Parameters[F]) initialise(seed uint64, logitScale float64) {
 	}
 	p.LogitScale[0] = F(math.Log(logitScale))
 }
+
+// startAt makes the head the linear map given: what is not linear in it starts at zero.
+func (p *Parameters[F]) startAt(projection Linear[float32]) {
+	for k, v := range projection.Weight {
+		p.Skip.Weight[k] = F(v)
+	}
+	for k, v := range projection.Bias {
+		p.Skip.Bias[k] = F(v)
+	}
+	clear(p.FC2.Weight)
+	clear(p.FC2.Bias)
+}

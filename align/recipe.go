@@ -24,6 +24,8 @@ type Recipe struct {
 	Beta2       float64 `json:"beta2"`
 	Epsilon     float64 `json:"epsilon"`
 
+	// Start is what the head starts as: "" for random numbers, or StartProjection.
+	Start           string  `json:"start,omitempty"`
 	LogitScale      float64 `json:"logit_scale"` // at the start
 	TrainLogitScale bool    `json:"train_logit_scale"`
 
@@ -36,6 +38,9 @@ type Recipe struct {
 	Seed       uint64  `json:"seed"`
 	Precision  string  `json:"precision"` // "bf16" or "f32"
 }
+
+// StartProjection is the start at a CLIP's own projection of its patches, which training then bends: TrainOptions.Projection.
+const StartProjection = "projection"
 
 // DefaultRecipe returns the recipe for patch tokens and sentence vectors of these widths.
 func DefaultRecipe(tokenWidth, textWidth int) Recipe {
@@ -78,6 +83,9 @@ func (r Recipe) Validate() error {
 		if check != nil {
 			return check
 		}
+	}
+	if r.Start != "" && r.Start != StartProjection {
+		return fmt.Errorf("recipe: start is %q, expected nothing or %s", r.Start, StartProjection)
 	}
 	if _, err := r.precision(); err != nil {
 		return err

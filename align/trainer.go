@@ -22,6 +22,8 @@ type TrainOptions struct {
 	CheckpointEvery int
 	// Memory bounds what a step keeps between its two passes, in bytes; 0 stands for DefaultMemory.
 	Memory int64
+	// Projection is the vision encoder's own map of tokens into the space of texts, for a recipe that starts there; nil otherwise.
+	Projection *Linear[float32]
 	// Progress, where not nil, is called after each step.
 	Progress func(Progress)
 }
@@ -103,6 +105,13 @@ func newTrainer(cache *feature.Cache, o TrainOptions) (*trainer, error) {
 		return nil, fmt.Errorf("the features have token width %d and text width %d, the recipe expects %d and %d",
 			cache.TokenWidth(), cache.TextWidth(), r.Head.TokenWidth, r.Head.TextWidth)
 	}
+	if p := o.Projection; r.Start == StartProjection {
+		if p == nil || p.In != r.Head.TokenWidth || p.Out != r.Head.Width {
+			return nil, fmt.Errorf("the head has width %d for tokens of width %d: the vision encoder has no such projection to start from", r.Head.Width, r.Head.TokenWidth)
+		}
+	} else if p != nil {
+		return nil, errors.New("a projection to start from, which the recipe does not ask for")
+	}
 	precision, err := r.precision()
 	if err != nil {
 		return nil, err
@@ -131,7 +140,7 @@ func (t *trainer) run(ctx context.Context) (result *TrainResult, err error) {
 		return nil, err
 	}
 	defer release()
-	if t.state, err = readState(o.Dir, o.Recipe, t.cacheHash, t.sampler.steps()); err != nil {
+	if t.state, err = readState(o, t.cacheHash, t.sampler.steps()); err != nil {
 		return nil, err
 	}
 	t.resumed = t.state.step

@@ -36,3 +36,46 @@ func TestLockedVision(t *testing.T) {
 		t.Errorf("%s was made for a recipe that was refused", out)
 	}
 }
+
+// A head that starts at a CLIP's own projection, and is not moved from there, segments as the CLIP read out plainly does; an
+// encoder without a projection, or another than that of the features, cannot be started from.
+func TestStartAtTheProjection(t *testing.T) {
+	w := newWorld(t)
+	clip, scenes := filepath.Join("..", "..", "models", "builtin", "clip"), filepath.Join(w.root, "scenes")
+	must(t, "-q", "scenes", "--out", scenes, "--count", "24", "--width", "64")
+	features := filepath.Join(w.root, "features")
+	must(t, "-q", "features", "--captions", filepath.Join(scenes, "captions.tsv"), "--vision", clip, "--text", clip, "--precision", "f32", "--out", features)
+	train := []string{"-q", "train", "--features", features, "--start", "projection", "--text-embedder", "none", "--batch", "8", "--epochs", "1", "--rate", "1e-9", "--precision", "f32"}
+	head := filepath.Join(w.root, "started")
+	must(t, append(train, "--vision", clip, "--out", head)...)
+	photo, labels := filepath.Join(scenes, "images", "scene-00000003.png"), "star, house, tree, cat, car, moon, fish, key"
+	masks := make([]string, 2)
+	for i, model := range [][]string{{"--model", head, "--vision", clip, "--text", clip}, {"--model", clip, "--readout", "plain"}} {
+		out := filepath.Join(w.root, fmt.Sprint("masks-", i))
+		must(t, append([]string{"-q", "segment", "--labels", labels, "--templates", "none", "--precision", "f32", "--stride", "4", "-o", out, photo}, model...)...)
+		data, err := os.ReadFile(filepath.Join(out, "scene-00000003.mask.png"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		masks[i] = string(data)
+	}
+	if masks[0] != masks[1] {
+		t.Error("the head's mask is not that of the plain read-out")
+	}
+	for _, test := range []struct {
+		words string
+		args  []string
+	}{
+		{"no vision encoder is named", nil},
+		{"which the features were made by", []string{"--vision", w.vit}},
+	} {
+		status, _, stderr := execute(t, append(append(train, "--out", filepath.Join(w.root, "refused")), test.args...)...)
+		if status != 1 || !strings.Contains(stderr, test.words) {
+			t.Errorf("status %d, %s, expected %q", status, stderr, test.words)
+		}
+	}
+	status, _, stderr := execute(t, "-q", "train", "--captions", w.captions, "--vision", w.vit, "--text", w.names, "--start", "projection", "--out", filepath.Join(w.root, "refused"))
+	if status != 1 || !strings.Contains(stderr, "no projection") {
+		t.Errorf("an encoder without a projection: status %d, %s", status, stderr)
+	}
+}

@@ -149,6 +149,7 @@ type trainCommand struct {
 	TauPatch     float64  `group:"Head:" placeholder:"X" help:"Temperature of the softmax over patches. Default: 0.07."`
 	Pooling      string   `group:"Head:" enum:"pacl,mean," default:"" placeholder:"KIND" help:"pacl, or mean as the control. Default: pacl."`
 	TextEmbedder string   `group:"Head:" enum:"none,frozen,trained," default:"" placeholder:"KIND" help:"Linear layer behind the text encoder: none, frozen or trained. Default: trained."`
+	Start        string   `group:"Head:" enum:"random,projection" default:"random" placeholder:"KIND" help:"What the head starts as: random, or with --vision the CLIP's own projection of its patches, whose width it then has. Default: random."`
 	Width        int      `group:"Head:" placeholder:"N" help:"Width of the shared space. Default: 256, or that of the text encoder if smaller or without a text embedder."`
 	Hidden       int      `group:"Head:" placeholder:"N" help:"Hidden width of the head. Default: twice the tokens'."`
 	LogitScale   float64  `group:"Head:" placeholder:"X" help:"Logit scale at the start. Default: 14.3."`
@@ -173,6 +174,7 @@ func (c *trainCommand) Run(s *session) error {
 	if o.DataName == "" {
 		o.DataName = c.Captions
 	}
+	o.Extract.Vision = c.Vision
 	if len(c.Features) == 0 {
 		var err error
 		if o.Extract, err = c.options(s, c.Cache); err != nil {
@@ -234,6 +236,9 @@ func (c *trainCommand) recipe(r *align.Recipe) {
 	}
 	if r.Head.Text == align.TextNone {
 		r.Head.Width = r.Head.TextWidth
+	}
+	if c.Start == align.StartProjection {
+		r.Start = c.Start
 	}
 	if c.FixScale {
 		r.TrainLogitScale = false
