@@ -28,7 +28,7 @@ encoders=(--vision "$out/clip" --text "$out/clip")
 for seed in 1 2 3; do
   [ -e "$out/head-$seed/pacl.json" ] ||
     "$pacl" train --features "$out/features" "${encoders[@]}" --out "$out/head-$seed" --seed $seed \
-      --epochs 12 --rate 0.002 --extras 0.9 --data-name "20000 generated scenes"
+      --start projection --epochs 4 --extras 0.9 --data-name "20000 generated scenes"
 done
 
 # measure NAME MODEL-FLAGS...: one row of the table.
