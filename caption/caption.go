@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
 )
 
 // Sample is an image with its captions.
@@ -182,6 +183,9 @@ func imageFile(root, name string) func() ([]byte, error) {
 	return func() ([]byte, error) {
 		if strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://") {
 			return nil, fmt.Errorf("read image %s: lists of addresses are not fetched, download the images first", name)
+		}
+		if strings.ContainsFunc(name, unicode.IsControl) {
+			return nil, fmt.Errorf("read image %q: control characters in a path", name)
 		}
 		path := filepath.FromSlash(name)
 		if !filepath.IsAbs(path) {

@@ -161,7 +161,7 @@ func (w *webDataset) nextInShard() (Sample, error) {
 			}
 		}
 		if err != nil {
-			return Sample{}, fmt.Errorf("member %s: %w", header.Name, err)
+			return Sample{}, fmt.Errorf("member %q: %w", header.Name, err)
 		}
 	}
 	w.skipped.Seen++
@@ -223,11 +223,11 @@ func (w *webDataset) memberImage(header *tar.Header) (func() ([]byte, error), er
 			return nil, fmt.Errorf("read image: %w", err)
 		}
 		if at+header.Size > info.Size() {
-			return nil, fmt.Errorf("read image %s of %s: the shard ends within it", member, shard)
+			return nil, fmt.Errorf("read image %q of %s: the shard ends within it", member, shard)
 		}
 		data := make([]byte, header.Size)
 		if _, err := file.ReadAt(data, at); err != nil {
-			return nil, fmt.Errorf("read image %s of %s: %w", member, shard, err)
+			return nil, fmt.Errorf("read image %q of %s: %w", member, shard, err)
 		}
 		return data, nil
 	}, nil

@@ -3,7 +3,10 @@ package main
 import (
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/pacl/pacl"
 	"github.com/pacl/pacl/align"
@@ -99,8 +102,16 @@ func printReport(s *session, r feature.Report) {
 			s.logf("  … and %d more", len(r.Failures)-most)
 			break
 		}
-		s.logf("  %s: %s", failure.Key, failure.Error)
+		s.logf("  %s: %s", onOneLine(failure.Key), onOneLine(failure.Error))
 	}
+}
+
+// onOneLine quotes what would move a terminal's cursor or begin a line.
+func onOneLine(text string) string {
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return strconv.Quote(text)
+	}
+	return text
 }
 
 type featuresCommand struct {
