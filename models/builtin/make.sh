@@ -38,12 +38,12 @@ measure() {
     row+=" $("$pacl" -q eval folder --data "$out/$set" --templates "a {}" --stride 4 "${@:2}" | sed -n 's/^mIoU \([0-9.]*\).*/\1/p') |"
   done
   for set in seen never; do
-    row+=" $("$pacl" -q eval patches folder --data "$out/$set" --templates "a {}" "${@:2}" --json | sed -n 's/.*"accuracy": *\([0-9.]*\).*/\1/p' | head -n 1) |"
+    row+=" $("$pacl" -q eval patches folder --data "$out/$set" --templates "a {}" "${@:2}" | sed -n 's/^patch accuracy [a-z ]*\([0-9.]*\) of.*/\1/p' | tail -n 1) |"
   done
   echo "$row" | tee -a "$out/scores.md"
 }
 {
-  echo "| read-out | mIoU %, seen pairs | mIoU %, never-trained pairs | patches right, seen | patches right, never trained |"
+  echo "| read-out | mIoU %, seen pairs | mIoU %, never-trained pairs | patches right %, seen | patches right %, never trained |"
   echo "| --- | --- | --- | --- | --- |"
 } | tee "$out/scores.md"
 for readout in plain maskclip sclip clearclip naclip; do measure "$readout" --model "$out/clip" --readout $readout; done
