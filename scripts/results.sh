@@ -6,4 +6,5 @@ cd "$(dirname "$0")/.."
 rm -rf docs/results
 mkdir docs/results
 cp "$1"/pictures/* docs/results/
-sed 's#](pictures/#](results/#' "$1/report.md" >docs/results.md
+# Commands name files as from the repository's root, whatever folder it was made in.
+sed "s#](pictures/#](results/#; s#$PWD/##g; s#--out $1#--out report#" "$1/report.md" >docs/results.md
