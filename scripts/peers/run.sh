@@ -4,7 +4,7 @@
 #   scripts/peers/run.sh [FOLDER]
 #
 # It installs onnxruntime-node from npm, python3-torch and OpenBLAS from Debian, exports CLIP ViT-B/16 with random weights for ONNX
-# Runtime into FOLDER (default: a temporary one), and takes about ten minutes on a quiet machine with two cores. Times are
+# Runtime into FOLDER (default: a temporary one), and takes about three minutes on a quiet machine with two cores. Times are
 # medians by the clock; cpu_ms is the processor time of a unit, which a busy machine blurs less.
 set -euo pipefail
 cd "$(dirname "$0")"
