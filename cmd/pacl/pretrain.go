@@ -69,20 +69,16 @@ func (c *pretrainCommand) Run(s *session) error {
 	s.logf("%s", config.Describe())
 	s.logf("about %d MB of memory; %d steps of %d examples", pretrain.MemoryEstimate(config)>>20, config.Steps, config.Batch)
 	show := s.progress()
-	var drawn error
 	trainer, err := pretrain.Run(s, pretrain.RunOptions{
 		Config: config, Examples: examples, Features: features, Out: c.Out, From: c.From, Until: c.Until, SavePrecision: c.SavePrecision, CheckpointEvery: c.CheckpointEvery,
 		Progress: func(r pretrain.Record) {
 			show(fmt.Sprintf("step %d of %d: loss %.3f, information at least %.2f of %.2f nats, picture to text %.1f %%, rate %.2g, %.0f examples a second, %v left",
 				r.Step, config.Steps, r.Loss, r.Bound, math.Log(float64(config.Batch)), 100*r.ImageToText, r.Rate, r.Throughput,
 				(time.Duration(r.SecondsLeft)*time.Second).Round(time.Second)), r.Step == config.Steps)
-			if r.Step%c.CheckpointEvery == 0 {
-				drawn = pacl.DrawPretraining(c.Out)
-			}
 		},
 	})
-	if err == nil {
-		err = errors.Join(drawn, pacl.DrawPretraining(c.Out))
+	if trainer != nil { // one that was interrupted is drawn as far as it came
+		err = errors.Join(err, pacl.DrawPretraining(c.Out))
 	}
 	if err != nil {
 		return err
@@ -117,8 +113,8 @@ func (c *pretrainCommand) examples(s *session, config pretrain.Config) (pretrain
 	if c.Scenes {
 		return pretrain.RecipeScenes(config), nil
 	}
-	if config.SmallSteps > 0 {
-		return nil, errors.New("small_steps is for generated scenes: photos are read at one size")
+	if config.SmallSteps > 0 || config.EasySteps > 0 || config.CleanSteps > 0 || config.Monochrome > 0 || config.Unnamed > 0 {
+		return nil, errors.New("small_steps, easy_steps, clean_steps, monochrome and unnamed are for generated scenes: leave them out for photos")
 	}
 	source, err := caption.Open(c.Captions, caption.Options{ImageColumn: c.ImageColumn, CaptionColumn: c.CaptionColumn, Root: c.Root})
 	if err != nil {

@@ -24,6 +24,9 @@ func TestLockedVision(t *testing.T) {
 	for _, objective := range []string{"pacl", "clip"} {
 		text, head := filepath.Join(w.root, "text-"+objective), filepath.Join(w.root, "head-"+objective)
 		must(t, "-q", "pretrain", "--vision", w.vit, "--captions", w.captions, "--config", recipe(objective), "--out", text)
+		if _, err := os.Stat(filepath.Join(text, "curves.png")); err != nil {
+			t.Error(err)
+		}
 		must(t, "-q", "train", "--captions", w.captions, "--vision", w.vit, "--text", text, "--out", head, "--batch", "16", "--epochs", "2")
 		must(t, "-q", "segment", "--model", head, "--vision", w.vit, "--text", text, "--labels", "red, green", "-o", filepath.Join(w.root, "out-"+objective), photo)
 	}
@@ -34,6 +37,21 @@ func TestLockedVision(t *testing.T) {
 	}
 	if _, err := os.Stat(out); err == nil {
 		t.Errorf("%s was made for a recipe that was refused", out)
+	}
+}
+
+// Settings of generated scenes mean nothing for photos; those that are asked for are not passed over in silence.
+func TestScenesSettingsForPhotos(t *testing.T) {
+	w := newWorld(t)
+	for _, setting := range []string{`"easy_steps": 1`, `"clean_steps": 1`, `"monochrome": 0.1`, `"unnamed": 0.1`, `"small_steps": 1, "small_size": 8`} {
+		recipe := filepath.Join(w.root, "recipe.json")
+		if err := os.WriteFile(recipe, []byte("{"+setting+"}"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		status, _, stderr := execute(t, "-q", "pretrain", "--captions", w.captions, "--config", recipe, "--out", filepath.Join(w.root, "photos"))
+		if status != 1 || !strings.Contains(stderr, "for generated scenes") {
+			t.Errorf("%s: status %d, %s", setting, status, stderr)
+		}
 	}
 }
 

@@ -102,12 +102,12 @@ func printReport(s *session, r feature.Report) {
 			s.logf("  … and %d more", len(r.Failures)-most)
 			break
 		}
-		s.logf("  %s: %s", onOneLine(failure.Key), onOneLine(failure.Error))
+		s.logf("  %s: %s", quoteControls(failure.Key), quoteControls(failure.Error))
 	}
 }
 
-// onOneLine quotes what would move a terminal's cursor or begin a line.
-func onOneLine(text string) string {
+// quoteControls quotes what would move a terminal's cursor or begin a line.
+func quoteControls(text string) string {
 	if strings.ContainsFunc(text, unicode.IsControl) {
 		return strconv.Quote(text)
 	}

@@ -2,20 +2,26 @@
 package filelock
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // name of the empty file that a folder is locked by.
 const name = ".lock"
 
 // Folder locks a folder that exists until release is called or the process ends. Where another process holds it, that is an
-// error at once.
+// error at once. A folder that cannot be written to needs no lock: whoever opened it can only read.
 func Folder(dir string) (release func(), err error) {
 	path := filepath.Join(dir, name)
 	for {
 		file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+			return func() {}, nil
+		}
 		if err != nil {
 			return nil, err
 		}
