@@ -103,6 +103,31 @@ func randomScores(r *rand.Rand, g Geometry, labels int) Scores {
 	return s
 }
 
+// A label that rises from far below the others counts where it meets them: its exponential must not have been lost on the way.
+func TestShareOfALabelThatRisesFromFarBelow(t *testing.T) {
+	g, err := NewGeometry(4, 2, 51, 1, 2, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Scores{Geometry: g, Labels: 2, Data: []float32{0, -0.9, 0, 0.557143}}
+	o := Options{LogitScale: 1000, Confidence: true, ConfidenceMap: true}
+	got, err := Segment(context.Background(), s, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, shares := plainSegment(s, o)
+	least := 1.0
+	for i, share := range shares {
+		least = min(least, share)
+		if d := math.Abs(float64(got.Confidence[i]) - share); d > 1e-3 {
+			t.Errorf("pixel %d: share %v, expected %v", i, got.Confidence[i], share)
+		}
+	}
+	if least > 0.6 {
+		t.Errorf("the labels do not meet: least share %g", least)
+	}
+}
+
 func TestSegmentIsItsDefinition(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		patch := rapid.IntRange(1, 4).Draw(t, "patch") * 2

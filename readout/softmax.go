@@ -6,7 +6,7 @@ import "math"
 // row and along a column, so that its exponential is a geometric sequence: four exponentials a label and then one
 // multiplication a pixel, in float64.
 //
-// Where the scores between the four cells differ so much that float64 would overflow, each exponential is taken alone.
+// Where the scores between the four cells differ so much that float64 would overflow or underflow, each exponential is taken alone.
 type softmax struct {
 	scale, reference float64
 	first            []float64 // [labels] exponential (direct: exponent) at the first pixel of the current row
@@ -30,11 +30,13 @@ func (s *softmax) start(scale, reference float64, topLeft, topRight, bottomLeft,
 	}
 	s.first, s.firstStep, s.ratio, s.ratioStep = s.first[:n], s.firstStep[:n], s.ratio[:n], s.ratioStep[:n]
 	s.scale, s.reference = scale, reference
-	highest := math.Inf(-1)
+	lowest, highest := math.Inf(1), math.Inf(-1)
 	for i := range topLeft {
+		lowest = min(lowest, float64(min(topLeft[i], topRight[i], bottomLeft[i], bottomRight[i])))
 		highest = max(highest, float64(max(topLeft[i], topRight[i], bottomLeft[i], bottomRight[i])))
 	}
-	s.direct = !(scale*(highest-reference) < largestExponent)
+	// One that begins as zero, for being too small, would stay so however far its label rises.
+	s.direct = !(scale*(highest-reference) < largestExponent && scale*(lowest-reference) > -largestExponent)
 	for i := range topLeft {
 		tl, tr, bl, br := float64(topLeft[i])-reference, float64(topRight[i])-reference, float64(bottomLeft[i])-reference, float64(bottomRight[i])-reference
 		// value(y, x) = a + y*down + x*(across + y*twist), y and x from 0 to 1
