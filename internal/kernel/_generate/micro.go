@@ -70,11 +70,13 @@ func (g *gen) micro512(name string, pairs bool) {
 		g.op("VMOVUPS (BX), Z28")
 		g.op("VMOVUPS 64(BX), Z29")
 		for i := range rows {
+			spread := 30 + i%2
+			g.op("VBROADCASTSS %v, Z%d", rowOperand(i), spread)
 			for v := range 2 {
 				if pairs {
-					g.dpbf16(2*i+v, 28+v, rowOperand(i), true)
+					g.dpbf16(2*i+v, 28+v, spread, false)
 				} else {
-					g.op("VFMADD231PS.BCST %v, Z%d, Z%d", rowOperand(i), 28+v, 2*i+v)
+					g.op("VFMADD231PS Z%d, Z%d, Z%d", spread, 28+v, 2*i+v)
 				}
 			}
 		}
