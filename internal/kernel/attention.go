@@ -276,7 +276,7 @@ func (at *attention) job(_, i int) {
 			panel := keys.panel((from + j) / panelWidth)
 			for r := 0; r < rows; r += active.microRows {
 				micro(min(active.microRows, rows-r), keys.steps, unsafe.Add(left.start, uintptr(r)*left.rs), left.rs, left.cs,
-					address(&panel[0]), address(&scores[r*ldScores+j]), 4*ldScores, false)
+					address(&panel[0]), address(&scores[r*ldScores+j]), 4*ldScores, false, address(&panel[0]))
 			}
 		}
 		steps := (count + lanes - 1) / lanes
@@ -298,7 +298,7 @@ func (at *attention) job(_, i int) {
 			panel := values.panel(j)[from/lanes*panelWidth:]
 			for r := 0; r < rows; r += active.microRows {
 				micro(min(active.microRows, rows-r), steps, address(&weights[r*ldWeights]), uintptr(ldWeights)*4, 4,
-					address(&panel[0]), address(&output[r*ldOut+j*panelWidth]), uintptr(ldOut)*4, true)
+					address(&panel[0]), address(&output[r*ldOut+j*panelWidth]), uintptr(ldOut)*4, true, address(&panel[0]))
 			}
 		}
 	}

@@ -404,8 +404,8 @@ DATA tableAVX2_ffff0000<>+24(SB)/4, $0xffff0000
 DATA tableAVX2_ffff0000<>+28(SB)/4, $0xffff0000
 GLOBL tableAVX2_ffff0000<>(SB), RODATA|NOPTR, $32
 
-// func microF32AVX2(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool)
-TEXT ·microF32AVX2(SB), NOSPLIT, $0-65
+// func microF32AVX2(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool, ahead address)
+TEXT ·microF32AVX2(SB), NOSPLIT, $0-80
 	MOVQ k+8(FP), CX
 	MOVQ a+16(FP), AX
 	MOVQ rs+24(FP), R8

@@ -164,11 +164,11 @@ func BenchmarkPack(b *testing.B) {
 func BenchmarkMicro(b *testing.B) {
 	const k = 128
 	a, panel, c := alignedFloats(16*(k+16)), alignedFloats(k*panelWidth), alignedFloats(16*panelWidth)
-	run := func(name string, lanes int, p Precision, micro func(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool)) {
+	run := func(name string, lanes int, p Precision, micro func(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool, ahead address)) {
 		b.Run(name, func(b *testing.B) {
 			measure(b, float64(1000*active.microRows*k*panelWidth*2*lanes), p, func() {
 				for range 1000 {
-					micro(active.microRows, k, address(&a[0]), 4*(k+16), 4, address(&panel[0]), address(&c[0]), 4*panelWidth, true)
+					micro(active.microRows, k, address(&a[0]), 4*(k+16), 4, address(&panel[0]), address(&c[0]), 4*panelWidth, true, address(&panel[0]))
 				}
 			})
 		})

@@ -285,7 +285,12 @@ func (pr *product) block(ws *Workspace, block, from, to int) {
 			if !single {
 				part = sums[(j-from)*size : (j-from+1)*size]
 			}
-			pr.tiles(ws, left, rows, pr.panel(ws, j, k0, k), (k+lanes-1)/lanes, part, k0 > 0)
+			panel := pr.panel(ws, j, k0, k)
+			next := address(&panel[0])
+			if j+1 < to {
+				next = address(&pr.w.panel(j+1)[k0/pr.w.Precision.lanes()*panelWidth])
+			}
+			pr.tiles(ws, left, rows, panel, next, (k+lanes-1)/lanes, part, k0 > 0)
 			if k0+k == pr.k {
 				pr.finish(ws, part, row, rows, j)
 			}
@@ -311,7 +316,7 @@ func (pr *product) panel(ws *Workspace, j, k0, k int) []float32 {
 
 // tiles multiplies a left block and a panel; the tiles of one short piece of k
 // come after one another, so that the piece of the panel stays in L1.
-func (pr *product) tiles(ws *Workspace, left leftBlock, rows int, panel []float32, steps int, sums []float32, accumulate bool) {
+func (pr *product) tiles(ws *Workspace, left leftBlock, rows int, panel []float32, next address, steps int, sums []float32, accumulate bool) {
 	pieces := (steps + active.innerSteps - 1) / active.innerSteps
 	inner := (steps + pieces - 1) / pieces
 	micro := active.microF32
@@ -323,8 +328,12 @@ func (pr *product) tiles(ws *Workspace, left leftBlock, rows int, panel []float3
 		b := address(&panel[s*panelWidth])
 		for i := 0; i < rows; i += active.microRows {
 			a := unsafe.Add(left.start, uintptr(i)*left.rs+uintptr(s)*left.cs)
+			ahead := b
+			if i < 4*active.microRows {
+				ahead = unsafe.Add(next, uintptr(s*4+i/active.microRows*count)*panelWidth)
+			}
 			micro(min(active.microRows, rows-i), count, a, left.rs, left.cs, b,
-				address(&sums[i*panelWidth]), 4*panelWidth, accumulate || s > 0)
+				address(&sums[i*panelWidth]), 4*panelWidth, accumulate || s > 0, ahead)
 		}
 	}
 }

@@ -94,8 +94,8 @@ func TestPairsToTheBit(t *testing.T) {
 				}
 				copy(want, got)
 				accumulate := k%2 == 1
-				active.microBF16(rows, k, address(&a[0]), uintptr(4*k), 4, address(&b[0]), address(&got[0]), 4*panelWidth, accumulate)
-				microBF16Go(rows, k, address(&a[0]), uintptr(4*k), 4, address(&b[0]), address(&want[0]), 4*panelWidth, accumulate)
+				active.microBF16(rows, k, address(&a[0]), uintptr(4*k), 4, address(&b[0]), address(&got[0]), 4*panelWidth, accumulate, address(&b[0]))
+				microBF16Go(rows, k, address(&a[0]), uintptr(4*k), 4, address(&b[0]), address(&want[0]), 4*panelWidth, accumulate, address(&b[0]))
 				for i := range got {
 					if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
 						t.Fatalf("%d rows, k %d: [%d] = %v, expected %v", rows, k, i, got[i], want[i])

@@ -18,7 +18,7 @@ var portable = kernelSet{
 	peakF32: peakF32Go, peakBF16: peakF32Go,
 }
 
-func microF32Go(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool) {
+func microF32Go(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool, _ address) {
 	for i := 0; i < rows; i++ {
 		out := (*[panelWidth]float32)(unsafe.Add(c, uintptr(i)*ldc))
 		var sum [panelWidth]float32
@@ -36,7 +36,7 @@ func microF32Go(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintpt
 	}
 }
 
-func microBF16Go(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool) {
+func microBF16Go(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool, _ address) {
 	for i := 0; i < rows; i++ {
 		out := (*[panelWidth]float32)(unsafe.Add(c, uintptr(i)*ldc))
 		var sum [panelWidth]float32

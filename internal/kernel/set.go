@@ -29,10 +29,10 @@ type kernelSet struct {
 	//	for p := range k { sum += a[i*rs+p*cs] * b[p][j] }
 	//	c[i][j] = sum
 	// rs, cs and ldc are in bytes; a row of b is 32 float32.
-	microF32 func(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool)
+	microF32 func(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool, ahead address)
 	// microBF16: the same for k steps of pairs of bfloat16; the odd element of a
 	// pair is added before the even one.
-	microBF16 func(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool)
+	microBF16 func(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool, ahead address)
 
 	// finish takes a tile of sums to its place: for i < rows, j < cols <= 32:
 	//	y := act(alpha*sums[i][j] + bias[j]) * scale[j]

@@ -12,7 +12,7 @@ func rowOperand(i int) memory {
 	}[i]
 }
 
-const microArgs = "(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool)"
+const microArgs = "(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool, ahead address)"
 
 func (g *gen) microArguments() {
 	g.op("MOVQ k+8(FP), CX")
@@ -34,7 +34,7 @@ func (g *gen) microArguments() {
 // vectors of the panel, the left operand spread from memory.
 func (g *gen) micro512(name string, pairs bool) {
 	const most = 14
-	g.function(name, 65, microArgs)
+	g.function(name, 80, microArgs)
 	g.microArguments()
 	g.op("MOVQ rows+0(FP), R14")
 	for rows := most; rows > 1; rows-- {
@@ -66,20 +66,63 @@ func (g *gen) micro512(name string, pairs bool) {
 		g.op("TESTQ CX, CX")
 		done := g.fresh("done")
 		g.op("JEQ %s", done)
-		g.label(loop)
-		g.op("VMOVUPS (BX), Z28")
-		g.op("VMOVUPS 64(BX), Z29")
-		for i := range rows {
-			spread := 30 + i%2
-			g.op("VBROADCASTSS %v, Z%d", rowOperand(i), spread)
-			for v := range 2 {
-				if pairs {
-					g.dpbf16(2*i+v, 28+v, spread, false)
-				} else {
-					g.op("VFMADD231PS Z%d, Z%d, Z%d", spread, 28+v, 2*i+v)
+		step := func(u int, advance bool) {
+			displace := 0
+			if !advance {
+				displace = u
+			}
+			g.op("VMOVUPS %d(BX), Z28", 128*displace)
+			g.op("VMOVUPS %d(BX), Z29", 128*displace+64)
+			for i := range rows {
+				spread := 30 + i%2
+				at := rowOperand(i)
+				at.disp = 4 * displace
+				g.op("VBROADCASTSS %v, Z%d", at, spread)
+				for v := range 2 {
+					if pairs {
+						g.dpbf16(2*i+v, 28+v, spread, false)
+					} else {
+						g.op("VFMADD231PS Z%d, Z%d, Z%d", spread, 28+v, 2*i+v)
+					}
 				}
 			}
 		}
+		if rows == most {
+			const line = 16
+			long, short := g.fresh("long"), g.fresh("short")
+			g.op("CMPQ DX, $4")
+			g.op("JNE  %s", loop)
+			g.op("SUBQ $%d, CX", line)
+			g.op("JLT  %s", short)
+			g.op("MOVQ ahead+72(FP), DI")
+			g.op("LEAQ (AX)(R8*1), SI")
+			g.op("LEAQ (SI)(R15*1), SI // 14 rows down")
+			g.label(long)
+			for u := range line {
+				if u < most {
+					next := rowOperand(u)
+					next.base = "SI"
+					g.op("PREFETCHT0 %v", next)
+				}
+				if u%2 == 0 {
+					g.op("PREFETCHT1 %d(DI)", 32*u)
+				}
+				step(u, false)
+			}
+			g.op("ADDQ $%d, AX", 4*line)
+			g.op("ADDQ $%d, SI", 4*line)
+			g.op("ADDQ $%d, DI", 32*line)
+			g.op("ADDQ $%d, BX", 128*line)
+			g.op("SUBQ $%d, CX", line)
+			g.op("JGE  %s", long)
+			g.label(short)
+			g.op("MOVQ c+48(FP), DI")
+			g.op("MOVQ ldc+56(FP), SI")
+			g.op("ADDQ $%d, CX", line)
+			g.op("JEQ  %s", done)
+		}
+		g.label(loop)
+		step(0, true)
 		g.op("ADDQ $128, BX")
 		g.op("ADDQ DX, AX")
 		g.op("DECQ CX")
@@ -115,7 +158,7 @@ func (g *gen) peak(name string, sums int, step func(i int)) {
 // spread numbers and one vector of the panel at a time.
 func (g *gen) micro256() {
 	const name, most, vectors = "microF32", 3, 4
-	g.function(name, 65, microArgs)
+	g.function(name, 80, microArgs)
 	g.microArguments()
 	g.op("MOVQ rows+0(FP), R14")
 	for rows := most; rows > 1; rows-- {
