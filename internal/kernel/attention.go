@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"sync"
-	"unsafe"
 )
 
 // AttentionMode says which vectors make the attention weights of a head.
@@ -270,15 +269,15 @@ func (at *attention) job(_, i int) {
 		weights = grow(&ws.weights, rows*ldScores/2)
 	}
 	ldWeights := ldScores / lanes // units
+	m := &ws.multiplier
+	m.cut(rows)
+	m.ahead, m.end = 0, 0
 	for from := 0; from < total; from += attentionKeys {
 		count := min(attentionKeys, total-from)
-		for j := 0; j < count; j += panelWidth {
-			panel := keys.panel((from + j) / panelWidth)
-			for r := 0; r < rows; r += active.microRows {
-				micro(min(active.microRows, rows-r), keys.steps, unsafe.Add(left.start, uintptr(r)*left.rs), left.rs, left.cs,
-					address(&panel[0]), address(&scores[r*ldScores+j]), 4*ldScores, false, address(&panel[0]))
-			}
-		}
+		m.a, m.rs, m.cs, m.k = left.start, left.rs, left.cs, keys.steps
+		m.b, m.panelBytes, m.panels = address(&keys.panel(from / panelWidth)[0]), uintptr(4*panelWidth*keys.steps), (count+panelWidth-1)/panelWidth
+		m.c, m.ldc, m.add = address(&scores[0]), 4*ldScores, 0
+		micro(m)
 		steps := (count + lanes - 1) / lanes
 		for r := range rows {
 			seen := count
@@ -294,13 +293,10 @@ func (at *attention) job(_, i int) {
 			}
 			at.exponentials(weights[r*ldWeights:r*ldWeights+steps], row, seen, scale, &top[r], &sum[r], output[r*ldOut:(r+1)*ldOut])
 		}
-		for j := range values.panels() {
-			panel := values.panel(j)[from/lanes*panelWidth:]
-			for r := 0; r < rows; r += active.microRows {
-				micro(min(active.microRows, rows-r), steps, address(&weights[r*ldWeights]), uintptr(ldWeights)*4, 4,
-					address(&panel[0]), address(&output[r*ldOut+j*panelWidth]), uintptr(ldOut)*4, true, address(&panel[0]))
-			}
-		}
+		m.a, m.rs, m.cs, m.k = address(&weights[0]), uintptr(ldWeights)*4, 4, steps
+		m.b, m.panelBytes, m.panels = address(&values.data[from/lanes*panelWidth]), uintptr(4*panelWidth*values.steps), values.panels()
+		m.c, m.ldc, m.add = address(&output[0]), uintptr(ldOut)*4, 1
+		micro(m)
 	}
 	for r := range rows {
 		row := output[r*ldOut : (r+1)*ldOut]

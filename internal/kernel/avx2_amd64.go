@@ -7,7 +7,7 @@ package kernel
 import "unsafe"
 
 //go:noescape
-func microF32AVX2(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool, ahead address)
+func microF32AVX2(m *multiplier)
 
 //go:noescape
 func peakF32AVX2(steps int)

@@ -7,7 +7,7 @@ package kernel
 import "unsafe"
 
 //go:noescape
-func microF32AVX512(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool, ahead address)
+func microF32AVX512(m *multiplier)
 
 //go:noescape
 func peakF32AVX512(steps int)

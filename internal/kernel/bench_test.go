@@ -164,11 +164,13 @@ func BenchmarkPack(b *testing.B) {
 func BenchmarkMicro(b *testing.B) {
 	const k = 128
 	a, panel, c := alignedFloats(16*(k+16)), alignedFloats(k*panelWidth), alignedFloats(16*panelWidth)
-	run := func(name string, lanes int, p Precision, micro func(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool, ahead address)) {
+	run := func(name string, lanes int, p Precision, micro func(m *multiplier)) {
 		b.Run(name, func(b *testing.B) {
+			m := multiplier{a: address(&a[0]), rs: 4 * (k + 16), cs: 4, b: address(&panel[0]), panels: 1, c: address(&c[0]), ldc: 4 * panelWidth, k: k, add: 1}
+			m.cut(active.microRows)
 			measure(b, float64(1000*active.microRows*k*panelWidth*2*lanes), p, func() {
 				for range 1000 {
-					micro(active.microRows, k, address(&a[0]), 4*(k+16), 4, address(&panel[0]), address(&c[0]), 4*panelWidth, true, address(&panel[0]))
+					micro(&m)
 				}
 			})
 		})

@@ -5,7 +5,7 @@
 package kernel
 
 //go:noescape
-func microBF16VBF16(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool, ahead address)
+func microBF16VBF16(m *multiplier)
 
 //go:noescape
 func peakBF16VBF16(steps int)

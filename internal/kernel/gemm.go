@@ -127,7 +127,7 @@ type product struct {
 	alpha       float32
 	ep          Epilogue
 	m, k        int
-	blockRows   int // rows per job, a multiple of the tile's height
+	blockRows   int // rows per job
 	blockPanels int // panels per job
 	rowBlocks   int
 	panelBlocks int
@@ -228,7 +228,7 @@ func (pr *product) prepare(dst, a Mat, transA bool, w *Weight, alpha float32, ep
 	height := min(chunkSteps, max(1, w.steps)) * active.microRows
 	most := max(1, min(blockRows/active.microRows, leftUnits/height))
 	pr.rowBlocks = (tiles + most - 1) / most
-	pr.blockRows = (tiles + pr.rowBlocks - 1) / pr.rowBlocks * active.microRows
+	pr.blockRows = (m + pr.rowBlocks - 1) / pr.rowBlocks
 	pr.rowBlocks = (m + pr.blockRows - 1) / pr.blockRows
 	// Enough jobs to share them evenly, but panels enough to pay for the left block.
 	panels := w.panels()
@@ -285,12 +285,7 @@ func (pr *product) block(ws *Workspace, block, from, to int) {
 			if !single {
 				part = sums[(j-from)*size : (j-from+1)*size]
 			}
-			panel := pr.panel(ws, j, k0, k)
-			next := address(&panel[0])
-			if j+1 < to {
-				next = address(&pr.w.panel(j+1)[k0/pr.w.Precision.lanes()*panelWidth])
-			}
-			pr.tiles(ws, left, rows, panel, next, (k+lanes-1)/lanes, part, k0 > 0)
+			pr.tiles(ws, left, rows, j, k0, k, part, j+1 < to)
 			if k0+k == pr.k {
 				pr.finish(ws, part, row, rows, j)
 			}
@@ -314,28 +309,41 @@ func (pr *product) panel(ws *Workspace, j, k0, k int) []float32 {
 	return expanded
 }
 
-// tiles multiplies a left block and a panel; the tiles of one short piece of k
-// come after one another, so that the piece of the panel stays in L1.
-func (pr *product) tiles(ws *Workspace, left leftBlock, rows int, panel []float32, next address, steps int, sums []float32, accumulate bool) {
+// tiles multiplies a left block and k steps of panel j from k0 on; the tiles of one short piece of k come after one another, so
+// that the piece of the panel stays in L1. Meanwhile the next panel, where there is one, comes from memory.
+func (pr *product) tiles(ws *Workspace, left leftBlock, rows, j, k0, k int, sums []float32, next bool) {
+	panel := pr.panel(ws, j, k0, k)
+	lanes, micro := 1, active.microF32
+	if pr.nativePairs {
+		lanes, micro = 2, active.microBF16
+	}
+	steps := (k + lanes - 1) / lanes
 	pieces := (steps + active.innerSteps - 1) / active.innerSteps
 	inner := (steps + pieces - 1) / pieces
-	micro := active.microF32
-	if pr.nativePairs {
-		micro = active.microBF16
-	}
+	m := &ws.multiplier
+	m.cut(rows)
+	m.rs, m.cs, m.panels = left.rs, left.cs, 1
+	m.c, m.ldc = address(&sums[0]), 4*panelWidth
+	m.ahead, m.end = 0, 0
 	for s := 0; s < steps; s += inner {
-		count := min(inner, steps-s)
-		b := address(&panel[s*panelWidth])
-		for i := 0; i < rows; i += active.microRows {
-			a := unsafe.Add(left.start, uintptr(i)*left.rs+uintptr(s)*left.cs)
-			ahead := b
-			if i < 4*active.microRows {
-				ahead = unsafe.Add(next, uintptr(s*4+i/active.microRows*count)*panelWidth)
-			}
-			micro(min(active.microRows, rows-i), count, a, left.rs, left.cs, b,
-				address(&sums[i*panelWidth]), 4*panelWidth, accumulate || s > 0, ahead)
+		m.k = min(inner, steps-s)
+		m.a, m.b = unsafe.Add(left.start, uintptr(s)*left.cs), address(&panel[s*panelWidth])
+		if next {
+			rows := (k0 + s*lanes) / pr.w.Precision.lanes()
+			m.ahead = uintptr(address(&pr.w.panel(j + 1)[rows*panelWidth]))
+			m.end = m.ahead + uintptr(4*panelWidth*m.k)
 		}
+		m.add = flag(k0 > 0 || s > 0)
+		micro(m)
 	}
+}
+
+// flag is 1 for true, as the assembly reads it.
+func flag(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // finish stores a panel's sums [rows, 32].
@@ -345,10 +353,7 @@ func (pr *product) finish(ws *Workspace, sums []float32, row, rows, j int) {
 	f := &ws.finisher
 	f.sums, f.ldSums = address(&sums[0]), 4*panelWidth
 	f.rows, f.cols, f.alpha = rows, cols, pr.alpha
-	f.accumulate = 0
-	if pr.ep.Accumulate {
-		f.accumulate = 1
-	}
+	f.accumulate = uint32(flag(pr.ep.Accumulate))
 	f.bias = vector(pr.ep.Bias, col, cols, &pr.zero, &ws.bias)
 	f.scale = vector(pr.ep.Scale, col, cols, &pr.one, &ws.scale)
 	at := row*pr.dst.Stride + col

@@ -93,9 +93,11 @@ func TestPairsToTheBit(t *testing.T) {
 					got[i] = float32(r.NormFloat64())
 				}
 				copy(want, got)
-				accumulate := k%2 == 1
-				active.microBF16(rows, k, address(&a[0]), uintptr(4*k), 4, address(&b[0]), address(&got[0]), 4*panelWidth, accumulate, address(&b[0]))
-				microBF16Go(rows, k, address(&a[0]), uintptr(4*k), 4, address(&b[0]), address(&want[0]), 4*panelWidth, accumulate, address(&b[0]))
+				m := multiplier{a: address(&a[0]), rs: uintptr(4 * k), cs: 4, b: address(&b[0]), panels: 1, c: address(&got[0]), ldc: 4 * panelWidth, k: k, add: flag(k%2 == 1)}
+				m.cut(rows)
+				active.microBF16(&m)
+				m.c = address(&want[0])
+				microBF16Go(&m)
 				for i := range got {
 					if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
 						t.Fatalf("%d rows, k %d: [%d] = %v, expected %v", rows, k, i, got[i], want[i])

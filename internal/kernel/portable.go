@@ -18,41 +18,41 @@ var portable = kernelSet{
 	peakF32: peakF32Go, peakBF16: peakF32Go,
 }
 
-func microF32Go(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool, _ address) {
-	for i := 0; i < rows; i++ {
-		out := (*[panelWidth]float32)(unsafe.Add(c, uintptr(i)*ldc))
-		var sum [panelWidth]float32
-		if accumulate {
-			sum = *out
+func microF32Go(m *multiplier) {
+	microGo(m, func(sum *[panelWidth]float32, unit uint32, panel *[panelWidth]float32) {
+		x := math.Float32frombits(unit)
+		for j := range sum {
+			sum[j] += x * panel[j]
 		}
-		for p := 0; p < k; p++ {
-			x := *(*float32)(unsafe.Add(a, uintptr(i)*rs+uintptr(p)*cs))
-			y := (*[panelWidth]float32)(unsafe.Add(b, p*4*panelWidth))
-			for j := range sum {
-				sum[j] += x * y[j]
-			}
-		}
-		*out = sum
-	}
+	})
 }
 
-func microBF16Go(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool, _ address) {
-	for i := 0; i < rows; i++ {
-		out := (*[panelWidth]float32)(unsafe.Add(c, uintptr(i)*ldc))
-		var sum [panelWidth]float32
-		if accumulate {
-			sum = *out
+func microBF16Go(m *multiplier) {
+	microGo(m, func(sum *[panelWidth]float32, pair uint32, panel *[panelWidth]float32) {
+		even, odd := math.Float32frombits(pair<<16), math.Float32frombits(pair&0xffff0000)
+		for j := range sum {
+			unit := math.Float32bits(panel[j])
+			sum[j] += odd * math.Float32frombits(unit&0xffff0000)
+			sum[j] += even * math.Float32frombits(unit<<16)
 		}
-		for p := 0; p < k; p++ {
-			pair := *(*uint32)(unsafe.Add(a, uintptr(i)*rs+uintptr(p)*cs))
-			even, odd := math.Float32frombits(pair<<16), math.Float32frombits(pair&0xffff0000)
-			y := (*[panelWidth]uint32)(unsafe.Add(b, p*4*panelWidth))
-			for j := range sum {
-				sum[j] += odd * math.Float32frombits(y[j]&0xffff0000)
-				sum[j] += even * math.Float32frombits(y[j]<<16)
+	})
+}
+
+// microGo walks over the sums; step adds the products of a unit of the left operand and a row of the panel.
+func microGo(m *multiplier, step func(sum *[panelWidth]float32, unit uint32, panel *[panelWidth]float32)) {
+	for q := range m.panels {
+		panel := unsafe.Add(m.b, uintptr(q)*m.panelBytes)
+		for i := range m.rows() {
+			out := (*[panelWidth]float32)(unsafe.Add(m.c, uintptr(i)*m.ldc+uintptr(q)*4*panelWidth))
+			var sum [panelWidth]float32
+			if m.add != 0 {
+				sum = *out
 			}
+			for p := range m.k {
+				step(&sum, *(*uint32)(unsafe.Add(m.a, uintptr(i)*m.rs+uintptr(p)*m.cs)), (*[panelWidth]float32)(unsafe.Add(panel, p*4*panelWidth)))
+			}
+			*out = sum
 		}
-		*out = sum
 	}
 }
 

@@ -24,15 +24,14 @@ type kernelSet struct {
 	// of the panel (128 bytes a step) comes back from near caches for each tile.
 	innerSteps int
 
-	// microF32: for i < rows, j < 32:
-	//	sum := 0; if accumulate { sum = c[i][j] }
-	//	for p := range k { sum += a[i*rs+p*cs] * b[p][j] }
-	//	c[i][j] = sum
-	// rs, cs and ldc are in bytes; a row of b is 32 float32.
-	microF32 func(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool, ahead address)
+	// microF32: for panels q, rows i of the left operand, j < 32:
+	//	sum := 0; if add { sum = c[i][32*q+j] }
+	//	for p := range k { sum += a[i*rs+p*cs] * panel(q)[p][j] }
+	//	c[i][32*q+j] = sum
+	microF32 func(m *multiplier)
 	// microBF16: the same for k steps of pairs of bfloat16; the odd element of a
 	// pair is added before the even one.
-	microBF16 func(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool, ahead address)
+	microBF16 func(m *multiplier)
 
 	// finish takes a tile of sums to its place: for i < rows, j < cols <= 32:
 	//	y := act(alpha*sums[i][j] + bias[j]) * scale[j]
@@ -95,6 +94,33 @@ type kernelSet struct {
 
 // active is the chosen instruction set. Only tests change it later.
 var active = choose()
+
+// multiplier is what a micro-kernel needs, in one struct that the assembly reads by offset.
+type multiplier struct {
+	a          address // left operand: step p of row i is at a + i*rs + p*cs
+	rs, cs     uintptr // bytes
+	b          address // the first panel: rows of 32 units of 4 bytes
+	panelBytes uintptr // from panel to panel
+	c          address // sums of the first panel
+	ldc        uintptr // bytes
+	// ahead to end is memory that is wanted soon: it may be fetched into the caches on the way.
+	ahead, end uintptr
+	k, panels  int
+	// The rows: tall tiles of height rows, at least one, then short tiles of one row less.
+	height, tall, short int
+	add                 uint64 // not zero: add to c
+}
+
+// cut divides rows into tiles of about one height.
+func (m *multiplier) cut(rows int) {
+	tiles := (rows + active.microRows - 1) / active.microRows
+	m.height = (rows + tiles - 1) / tiles
+	m.short = tiles*m.height - rows
+	m.tall = tiles - m.short
+}
+
+// rows is how many rows the tiles have.
+func (m *multiplier) rows() int { return m.tall*m.height + m.short*(m.height-1) }
 
 // finisher is what finish needs, in one struct that the assembly reads by offset.
 type finisher struct {

@@ -9,18 +9,19 @@ import (
 // grows to the largest product it has seen. A Workspace must not be used by two
 // goroutines at once; the zero value is ready.
 type Workspace struct {
-	packedA   []float32 // the left block, [rows, units] or [units, rows]
-	panel     []float32 // one panel of the right operand, expanded, [k, panelWidth]
-	sums      []float32 // partial sums, panels of [rows, panelWidth]
-	convert   []float32 // rows on their way from one format to another
-	scores    []float32 // attention: [queries, keys]
-	weights   []float32 // attention: softmax numerators as left operand
-	output    []float32 // attention: [queries, head], panels
-	state     []float32 // attention: running maximum, sum and factor per query
-	temporary Weight    // the right operand of Gemm
-	finisher  finisher
-	bias      [panelWidth]float32 // the last panel's part of a bias, padded
-	scale     [panelWidth]float32
+	packedA    []float32 // the left block, [rows, units] or [units, rows]
+	panel      []float32 // one panel of the right operand, expanded, [k, panelWidth]
+	sums       []float32 // partial sums, panels of [rows, panelWidth]
+	convert    []float32 // rows on their way from one format to another
+	scores     []float32 // attention: [queries, keys]
+	weights    []float32 // attention: softmax numerators as left operand
+	output     []float32 // attention: [queries, head], panels
+	state      []float32 // attention: running maximum, sum and factor per query
+	temporary  Weight    // the right operand of Gemm
+	multiplier multiplier
+	finisher   finisher
+	bias       [panelWidth]float32 // the last panel's part of a bias, padded
+	scale      [panelWidth]float32
 }
 
 // idle keeps workspaces between calls; unlike a sync.Pool it survives the

@@ -67,9 +67,12 @@ func (g *gen) fresh(stem string) string {
 	return fmt.Sprintf("%s%d", stem, g.labels)
 }
 
-func (g *gen) function(name string, args int, signature string) {
+func (g *gen) function(name string, args int, signature string) { g.frame(name, 0, args, signature) }
+
+// frame begins a function that keeps locals bytes on the stack.
+func (g *gen) frame(name string, locals, args int, signature string) {
 	fmt.Fprintf(&g.stubs, "\n//go:noescape\nfunc %s%s%s\n", name, g.suffix, signature)
-	fmt.Fprintf(&g.text, "\n// func %s%s%s\nTEXT ·%s%s(SB), NOSPLIT, $0-%d\n", name, g.suffix, signature, name, g.suffix, args)
+	fmt.Fprintf(&g.text, "\n// func %s%s%s\nTEXT ·%s%s(SB), NOSPLIT, $%d-%d\n", name, g.suffix, signature, name, g.suffix, locals, args)
 }
 
 func (g *gen) ret() {

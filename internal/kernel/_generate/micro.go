@@ -12,72 +12,130 @@ func rowOperand(i int) memory {
 	}[i]
 }
 
-const microArgs = "(rows, k int, a address, rs, cs uintptr, b, c address, ldc uintptr, accumulate bool, ahead address)"
+// The fields of multiplier, by offset.
+const (
+	fieldA, fieldRS, fieldCS                         = 0, 8, 16
+	fieldB, fieldPanelBytes                          = 24, 32
+	fieldC, fieldLDC                                 = 40, 48
+	fieldAhead, fieldEnd                             = 56, 64
+	fieldK, fieldPanels                              = 72, 80
+	fieldHeight, fieldTall, fieldShort, fieldAddSums = 88, 96, 104, 112
+)
 
-func (g *gen) microArguments() {
-	g.op("MOVQ k+8(FP), CX")
-	g.op("MOVQ a+16(FP), AX")
-	g.op("MOVQ rs+24(FP), R8")
-	g.op("MOVQ cs+32(FP), DX")
-	g.op("MOVQ b+40(FP), BX")
-	g.op("MOVQ c+48(FP), DI")
-	g.op("MOVQ ldc+56(FP), SI")
+// micro emits a micro-kernel: for each panel the tiles of the left operand's rows, first those of the given height, then those of
+// one row less. A tile's sums are vectors registers a row. multiply adds the products of a tile of so many rows: AX is at the
+// left operand, BX at the panel, CX has the steps of k, DX the bytes from step to step, DI is at what comes ahead; it may
+// use SI and R14 besides.
+func (g *gen) micro(name string, most, vectors int, multiply func(rows int)) {
+	const left, panel, ahead, out, outTop, height, count, short, panels, size = "0(SP)", "8(SP)", "16(SP)", "24(SP)", "32(SP)", "40(SP)", "48(SP)", "56(SP)", "64(SP)", 72
+	g.frame(name, size, 8, "(m *multiplier)")
+	fetch := func(field int, local string) {
+		g.op("MOVQ %d(R14), AX", field)
+		g.op("MOVQ AX, %s", local)
+	}
+	g.op("MOVQ m+0(FP), R14")
+	fetch(fieldB, panel)
+	fetch(fieldAhead, ahead)
+	fetch(fieldC, outTop)
+	fetch(fieldPanels, panels)
+	g.op("MOVQ %d(R14), R8", fieldRS)
+	g.op("MOVQ %d(R14), DX", fieldCS)
 	g.op("LEAQ (R8)(R8*2), R9   // 3 rows")
 	g.op("LEAQ (R8)(R8*4), R10  // 5")
 	g.op("LEAQ (R9)(R8*4), R11  // 7")
 	g.op("LEAQ (R8)(R8*8), R12  // 9")
 	g.op("LEAQ (R9)(R8*8), R13  // 11")
 	g.op("LEAQ (R10)(R8*8), R15 // 13")
-}
+	nextPanel, nextTile, after := g.fresh("panel"), g.fresh("tile"), g.fresh("after")
 
-// micro512 is the tile of up to 14 rows and 32 columns: 28 sums in registers, two
-// vectors of the panel, the left operand spread from memory.
-func (g *gen) micro512(name string, pairs bool) {
-	const most = 14
-	g.function(name, 80, microArgs)
-	g.microArguments()
-	g.op("MOVQ rows+0(FP), R14")
+	g.label(nextPanel)
+	fetch(fieldA, left)
+	fetch(fieldHeight, height)
+	fetch(fieldTall, count)
+	fetch(fieldShort, short)
+	g.op("MOVQ %s, AX", outTop)
+	g.op("MOVQ AX, %s", out)
+
+	g.label(nextTile)
+	g.op("MOVQ %s, AX", left)
+	g.op("MOVQ %s, BX", panel)
+	g.op("MOVQ %s, DI", ahead)
+	g.op("CMPQ DI, %d(R14)", fieldEnd)
+	g.op("CMOVQCC BX, DI // nothing is left to fetch")
+	g.op("MOVQ %d(R14), CX", fieldK)
+	g.op("MOVQ %s, SI", height)
 	for rows := most; rows > 1; rows-- {
-		g.op("CMPQ R14, $%d", rows)
-		g.op("JEQ  %s%d", name, rows)
+		g.op("CMPQ SI, $%d", rows)
+		g.op("JEQ  %sRows%d", name, rows)
 	}
 	for rows := 1; rows <= most; rows++ {
-		g.label(fmt.Sprintf("%s%d", name, rows))
-		loop, clear, start := g.fresh("loop"), g.fresh("clear"), g.fresh("start")
-		store := func(move func(row, vector int, at string)) {
-			g.op("MOVQ DI, R14")
+		g.label(fmt.Sprintf("%sRows%d", name, rows))
+		store := func(move func(sum int, at string)) {
+			g.op("MOVQ %s, SI", out)
 			for i := range rows {
-				move(i, 0, "(R14)")
-				move(i, 1, "64(R14)")
+				for v := range vectors {
+					move(vectors*i+v, fmt.Sprintf("%d(SI)", g.bytes()*v))
+				}
 				if i+1 < rows {
-					g.op("ADDQ SI, R14")
+					g.op("ADDQ %d(R14), SI", fieldLDC)
 				}
 			}
 		}
-		g.op("CMPB accumulate+64(FP), $0")
+		start, clear := g.fresh("start"), g.fresh("clear")
+		g.op("CMPQ %d(R14), $0", fieldAddSums)
 		g.op("JEQ  %s", clear)
-		store(func(i, v int, at string) { g.op("VMOVUPS %s, Z%d", at, 2*i+v) })
-		g.op("JMP %s", start)
+		store(func(sum int, at string) { g.op("VMOVUPS %s, %s", at, g.v(sum)) })
+		g.op("JMP  %s", start)
 		g.label(clear)
-		for i := range 2 * rows {
-			g.op("VPXORD Z%d, Z%d, Z%d", i, i, i)
+		for i := range vectors * rows {
+			g.zero(i)
 		}
 		g.label(start)
-		g.op("TESTQ CX, CX")
-		done := g.fresh("done")
-		g.op("JEQ %s", done)
-		step := func(u int, advance bool) {
-			displace := 0
-			if !advance {
-				displace = u
-			}
-			g.op("VMOVUPS %d(BX), Z28", 128*displace)
-			g.op("VMOVUPS %d(BX), Z29", 128*displace+64)
+		multiply(rows)
+		g.op("MOVQ m+0(FP), R14")
+		store(func(sum int, at string) { g.op("VMOVUPS %s, %s", g.v(sum), at) })
+		g.op("JMP  %s", after)
+	}
+
+	g.label(after)
+	g.op("MOVQ  %s, AX", height)
+	g.op("MOVQ  AX, BX")
+	g.op("IMULQ R8, AX")
+	g.op("ADDQ  AX, %s", left)
+	g.op("IMULQ %d(R14), BX", fieldLDC)
+	g.op("ADDQ  BX, %s", out)
+	g.op("MOVQ  %d(R14), CX", fieldK)
+	g.op("SHLQ  $%d, CX", aheadShift)
+	g.op("ADDQ  CX, %s", ahead)
+	g.op("DECQ  %s", count)
+	g.op("JNE   %s", nextTile)
+	g.op("DECQ  %s", height)
+	g.op("MOVQ  %s, AX", short)
+	g.op("MOVQ  $0, %s", short)
+	g.op("MOVQ  AX, %s", count)
+	g.op("TESTQ AX, AX")
+	g.op("JNE   %s", nextTile)
+	g.op("MOVQ  %d(R14), AX", fieldPanelBytes)
+	g.op("ADDQ  AX, %s", panel)
+	g.op("ADDQ  $128, %s", outTop)
+	g.op("DECQ  %s", panels)
+	g.op("JNE   %s", nextPanel)
+	g.ret()
+}
+
+// aheadShift: what comes ahead is fetched at 32 bytes a step of k, a line every other step.
+const aheadShift = 5
+
+// micro512 is the tile of up to 14 rows and 32 columns: 28 sums in registers, two vectors of the panel, and a number of
+// the left operand spread over a vector for two products, so that the load units keep up with two of those a cycle.
+func (g *gen) micro512(name string, pairs bool) {
+	g.micro(name, 14, 2, func(rows int) {
+		step := func(at int) {
+			g.op("VMOVUPS %d(BX), Z28", at)
+			g.op("VMOVUPS %d(BX), Z29", at+64)
 			for i := range rows {
 				spread := 30 + i%2
-				at := rowOperand(i)
-				at.disp = 4 * displace
-				g.op("VBROADCASTSS %v, Z%d", at, spread)
+				g.op("VBROADCASTSS %v, Z%d", rowOperand(i), spread)
 				for v := range 2 {
 					if pairs {
 						g.dpbf16(2*i+v, 28+v, spread, false)
@@ -87,50 +145,25 @@ func (g *gen) micro512(name string, pairs bool) {
 				}
 			}
 		}
-		if rows == most {
-			const line = 16
-			long, short := g.fresh("long"), g.fresh("short")
-			g.op("CMPQ DX, $4")
-			g.op("JNE  %s", loop)
-			g.op("SUBQ $%d, CX", line)
-			g.op("JLT  %s", short)
-			g.op("MOVQ ahead+72(FP), DI")
-			g.op("LEAQ (AX)(R8*1), SI")
-			g.op("LEAQ (SI)(R15*1), SI // 14 rows down")
-			g.label(long)
-			for u := range line {
-				if u < most {
-					next := rowOperand(u)
-					next.base = "SI"
-					g.op("PREFETCHT0 %v", next)
-				}
-				if u%2 == 0 {
-					g.op("PREFETCHT1 %d(DI)", 32*u)
-				}
-				step(u, false)
-			}
-			g.op("ADDQ $%d, AX", 4*line)
-			g.op("ADDQ $%d, SI", 4*line)
-			g.op("ADDQ $%d, DI", 32*line)
-			g.op("ADDQ $%d, BX", 128*line)
-			g.op("SUBQ $%d, CX", line)
-			g.op("JGE  %s", long)
-			g.label(short)
-			g.op("MOVQ c+48(FP), DI")
-			g.op("MOVQ ldc+56(FP), SI")
-			g.op("ADDQ $%d, CX", line)
-			g.op("JEQ  %s", done)
-		}
+		loop, rest, done := g.fresh("loop"), g.fresh("rest"), g.fresh("done")
+		g.op("SUBQ $2, CX")
+		g.op("JLT  %s", rest)
 		g.label(loop)
-		step(0, true)
-		g.op("ADDQ $128, BX")
+		g.op("PREFETCHT1 (DI)")
+		step(0)
 		g.op("ADDQ DX, AX")
-		g.op("DECQ CX")
-		g.op("JNE  %s", loop)
+		step(128)
+		g.op("ADDQ DX, AX")
+		g.op("ADDQ $256, BX")
+		g.op("ADDQ $64, DI")
+		g.op("SUBQ $2, CX")
+		g.op("JGE  %s", loop)
+		g.label(rest)
+		g.op("CMPQ CX, $-2")
+		g.op("JEQ  %s", done)
+		step(0)
 		g.label(done)
-		store(func(i, v int, at string) { g.op("VMOVUPS Z%d, %s", 2*i+v, at) })
-		g.ret()
-	}
+	})
 }
 
 // peak loops over independent multiply-adds in registers.
@@ -157,37 +190,8 @@ func (g *gen) peak(name string, sums int, step func(i int)) {
 // micro256 is the tile of up to 3 rows and 32 columns: 12 sums in registers, three
 // spread numbers and one vector of the panel at a time.
 func (g *gen) micro256() {
-	const name, most, vectors = "microF32", 3, 4
-	g.function(name, 80, microArgs)
-	g.microArguments()
-	g.op("MOVQ rows+0(FP), R14")
-	for rows := most; rows > 1; rows-- {
-		g.op("CMPQ R14, $%d", rows)
-		g.op("JEQ  %sRows%d", name, rows)
-	}
-	for rows := 1; rows <= most; rows++ {
-		g.label(fmt.Sprintf("%sRows%d", name, rows))
-		loop, clear, start, done := g.fresh("loop"), g.fresh("clear"), g.fresh("start"), g.fresh("done")
-		store := func(move func(sum int, at string)) {
-			g.op("MOVQ DI, R14")
-			for i := range rows {
-				for v := range vectors {
-					move(vectors*i+v, fmt.Sprintf("%d(R14)", 32*v))
-				}
-				if i+1 < rows {
-					g.op("ADDQ SI, R14")
-				}
-			}
-		}
-		g.op("CMPB accumulate+64(FP), $0")
-		g.op("JEQ  %s", clear)
-		store(func(sum int, at string) { g.op("VMOVUPS %s, Y%d", at, sum) })
-		g.op("JMP %s", start)
-		g.label(clear)
-		for i := range vectors * rows {
-			g.zero(i)
-		}
-		g.label(start)
+	const most, vectors, unroll = 3, 4, 4
+	g.micro("microF32", most, vectors, func(rows int) {
 		step := func(at int) {
 			for i := range rows {
 				g.op("VBROADCASTSS %v, Y%d", rowOperand(i), 12+i)
@@ -200,40 +204,34 @@ func (g *gen) micro256() {
 				}
 			}
 		}
-		if rows == most {
-			g.op("LEAQ (R8)(R8*4), R10 // 5 rows")
-			g.op("LEAQ (R9)(R8*1), R14 // 4 rows")
-		}
-		const unroll = 4
-		rest := g.fresh("rest")
+		loop, rest, single, done := g.fresh("loop"), g.fresh("rest"), g.fresh("single"), g.fresh("done")
 		g.op("SUBQ $%d, CX", unroll)
-		g.op("JLT %s", rest)
+		g.op("JLT  %s", rest)
 		g.label(loop)
 		for u := range unroll {
 			if rows == most && u < most {
 				// The rows of the next tile come from the L2 cache, in runs too short for the processor to foresee.
-				next := memory{base: "AX", index: "R9", scale: 1}
-				if u > 0 {
-					next = memory{base: "AX", index: []string{"", "R14", "R10"}[u], scale: 1}
-				}
-				g.op("PREFETCHT0 %v", next)
+				g.op("PREFETCHT0 %v", []memory{
+					{base: "AX", index: "R9", scale: 1}, {base: "AX", index: "R8", scale: 4}, {base: "AX", index: "R10", scale: 1},
+				}[u])
+			}
+			if u%2 == 0 {
+				g.op("PREFETCHT1 %d(DI)", 32*u)
 			}
 			step(128 * u)
 		}
 		g.op("ADDQ $%d, BX", 128*unroll)
+		g.op("ADDQ $%d, DI", 32*unroll)
 		g.op("SUBQ $%d, CX", unroll)
-		g.op("JGE %s", loop)
+		g.op("JGE  %s", loop)
 		g.label(rest)
 		g.op("ADDQ $%d, CX", unroll)
-		g.op("JEQ %s", done)
-		single := g.fresh("single")
+		g.op("JEQ  %s", done)
 		g.label(single)
 		step(0)
 		g.op("ADDQ $128, BX")
 		g.op("DECQ CX")
 		g.op("JNE  %s", single)
 		g.label(done)
-		store(func(sum int, at string) { g.op("VMOVUPS Y%d, %s", sum, at) })
-		g.ret()
-	}
+	})
 }
