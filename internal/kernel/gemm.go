@@ -329,8 +329,8 @@ func (pr *product) tiles(ws *Workspace, left leftBlock, rows, j, k0, k int, sums
 		m.k = min(inner, steps-s)
 		m.a, m.b = unsafe.Add(left.start, uintptr(s)*left.cs), address(&panel[s*panelWidth])
 		if next {
-			rows := (k0 + s*lanes) / pr.w.Precision.lanes()
-			m.ahead = uintptr(address(&pr.w.panel(j + 1)[rows*panelWidth]))
+			step := (k0 + s*lanes) / pr.w.Precision.lanes()
+			m.ahead = uintptr(address(&pr.w.panel(j + 1)[step*panelWidth]))
 			m.end = m.ahead + uintptr(4*panelWidth*m.k)
 		}
 		m.add = flag(k0 > 0 || s > 0)

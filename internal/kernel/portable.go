@@ -44,14 +44,12 @@ func microGo(m *multiplier, step func(sum *[panelWidth]float32, unit uint32, pan
 		panel := unsafe.Add(m.b, uintptr(q)*m.panelBytes)
 		for i := range m.rows() {
 			out := (*[panelWidth]float32)(unsafe.Add(m.c, uintptr(i)*m.ldc+uintptr(q)*4*panelWidth))
-			var sum [panelWidth]float32
-			if m.add != 0 {
-				sum = *out
+			if m.add == 0 {
+				*out = [panelWidth]float32{}
 			}
 			for p := range m.k {
-				step(&sum, *(*uint32)(unsafe.Add(m.a, uintptr(i)*m.rs+uintptr(p)*m.cs)), (*[panelWidth]float32)(unsafe.Add(panel, p*4*panelWidth)))
+				step(out, *(*uint32)(unsafe.Add(m.a, uintptr(i)*m.rs+uintptr(p)*m.cs)), (*[panelWidth]float32)(unsafe.Add(panel, p*4*panelWidth)))
 			}
-			*out = sum
 		}
 	}
 }

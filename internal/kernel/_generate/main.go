@@ -202,3 +202,13 @@ func (g *gen) dpbf16(dst, second int, source any, broadcast bool) {
 func (g *gen) cvtBF16(dst, source int) {
 	g.emit(evex(2, 0x72, 2, dst, 0, source, false), fmt.Sprintf("VCVTNEPS2BF16 Z%d, Y%d", source, dst))
 }
+
+// cvtPairBF16: Z(dst) = bfloat16 of Z(low), then of Z(high).
+func (g *gen) cvtPairBF16(dst, low, high int) {
+	g.emit(evex(3, 0x72, 2, dst, high, low, false), fmt.Sprintf("VCVTNE2PS2BF16 Z%d, Z%d, Z%d", low, high, dst))
+}
+
+// prefetchWrite asks for the line at bytes beyond DI, to be written to.
+func (g *gen) prefetchWrite(at int) {
+	g.emit([]byte{0x0f, 0x0d, 0x8f, byte(at), byte(at >> 8), 0, 0}, fmt.Sprintf("PREFETCHW %d(DI)", at))
+}

@@ -272,99 +272,148 @@ func (g *gen) finish(act, format string) {
 	g.op("MOVQ 48(AX), R10") // bias
 	g.op("MOVQ 56(AX), R11") // scale
 	g.op("MOVQ 64(AX), R9")  // bytes from row to row of sums
-	vectors := 32 / g.lanes
-	size := 4
-	if format == "BF16" {
-		size = 2
-	}
-	alpha := 14
-	if g.lanes == 16 {
-		alpha = 16
+	done := g.fresh("done")
+	if g.lanes == 8 {
+		g.op("VBROADCASTSS 40(AX), %s", g.v(14))
+		g.finishRows(done, func() {
+			g.finishPair(act, format, 0)
+			g.finishPair(act, format, 2)
+		})
+	} else {
+		const alpha, bias, scale = 16, 17, 19
+		g.op("VBROADCASTSS 40(AX), Z%d", alpha)
+		for v := range 2 {
+			g.op("VMOVUPS %d(R10), Z%d", 64*v, bias+v)
+			g.op("VMOVUPS %d(R11), Z%d", 64*v, scale+v)
+		}
+		row := func(masked bool) func() {
+			return func() { g.finishRow(act, format, alpha, bias, scale, masked) }
+		}
+		part := g.fresh("part")
+		g.op("CMPQ CX, $32")
+		g.op("JNE  %s", part)
+		g.finishRows(done, row(false))
+		g.op("JMP  %s", done)
+		g.label(part)
 		g.op("MOVQ $1, BX")
 		g.op("SHLQ CX, BX")
 		g.op("DECQ BX")
 		g.op("KMOVW BX, K1")
 		g.op("SHRQ $16, BX")
 		g.op("KMOVW BX, K2")
+		g.finishRows(done, row(true))
 	}
-	g.op("VBROADCASTSS 40(AX), %s", g.v(alpha))
-	loop, plain, next, done := g.fresh("row"), g.fresh("plain"), g.fresh("next"), g.fresh("done")
+	g.label(done)
+	g.ret()
+}
+
+// finishRows walks over the rows of sums and dst.
+func (g *gen) finishRows(done string, row func()) {
+	loop := g.fresh("row")
 	g.op("TESTQ DX, DX")
 	g.op("JEQ %s", done)
 	g.label(loop)
-	// Each vector has its own scratch, so that the processor overlaps them.
-	register := func(v, i int) int {
-		if g.lanes == 16 {
-			return v*5 + i
-		}
-		return v%2*5 + i
-	}
-	group := vectors
-	if g.lanes == 8 {
-		group = 2
-	}
-	for from := 0; from < vectors; from += group {
-		if from > 0 {
-			plain, next = g.fresh("plain"), g.fresh("next")
-		}
-		for v := from; v < from+group; v++ {
-			x := register(v, 0)
-			at := v * g.bytes()
-			g.op("VMOVUPS %d(SI), %s", at, g.v(x))
-			g.op("VFMADD213PS %d(R10), %s, %s", at, g.v(alpha), g.v(x))
-			g.coarse = g.lanes == 16 && format == "BF16"
-			g.activate(act, x, register(v, 1), register(v, 2), register(v, 3))
-			g.coarse = false
-			g.op("VMULPS %d(R11), %s, %s", at, g.v(x), g.v(x))
-		}
-		mask := func(v int) string { return fmt.Sprintf("K%d", v+1) }
-		g.op("TESTL R12, R12")
-		g.op("JEQ %s", plain)
-		for v := from; v < from+group; v++ {
-			x, t := register(v, 0), register(v, 1)
-			at := fmt.Sprintf("%d(DI)", v*g.lanes*size)
-			switch {
-			case g.lanes == 16 && size == 4:
-				g.op("VMOVUPS.Z %s, %s, %s", at, mask(v), g.v(t))
-			case g.lanes == 16:
-				g.op("VPMOVZXWD.Z %s, %s, %s", at, mask(v), g.v(t))
-				g.op("VPSLLD $16, %s, %s", g.v(t), g.v(t))
-			case size == 4:
-				g.load(t, at, false)
-			default:
-				g.loadBF16(t, at, false)
-			}
-			g.op("VADDPS %s, %s, %s", g.v(t), g.v(x), g.v(x))
-		}
-		g.label(plain)
-		for v := from; v < from+group; v++ {
-			x := register(v, 0)
-			at := fmt.Sprintf("%d(DI)", v*g.lanes*size)
-			switch {
-			case size == 4 && g.lanes == 16:
-				g.op("VMOVUPS %s, %s, %s", g.v(x), mask(v), at)
-			case size == 4:
-				g.store(x, at, false)
-			case g.lanes == 16:
-				if g.native {
-					g.cvtBF16(x, x)
-				} else {
-					g.roundBF16(x, register(v, 1), register(v, 2))
-					g.op("VPMOVDW Z%d, Y%d", x, x)
-				}
-				g.op("VMOVDQU16 Y%d, %s, %s", x, mask(v), at)
-			default:
-				g.storeBF16(x, register(v, 1), register(v, 2), at, false)
-			}
-		}
-		g.label(next)
-	}
+	row()
 	g.op("ADDQ R9, SI")
 	g.op("ADDQ R8, DI")
 	g.op("DECQ DX")
 	g.op("JNE %s", loop)
-	g.label(done)
-	g.ret()
+}
+
+// finishRow takes a row of sums to dst with AVX-512, masked where K1 and K2 cut it. It asks for the line of dst where the next
+// panel will come, which was last touched long ago.
+func (g *gen) finishRow(act, format string, alpha, bias, scale int, masked bool) {
+	x := func(v int) string { return g.v(5 * v) }
+	for v := range 2 {
+		g.op("VMOVUPS %d(SI), %s", 64*v, x(v))
+		g.op("VFMADD213PS Z%d, Z%d, %s", bias+v, alpha, x(v))
+		g.coarse = format == "BF16"
+		g.activate(act, 5*v, 5*v+1, 5*v+2, 5*v+3)
+		g.coarse = false
+		g.op("VMULPS Z%d, %s, %s", scale+v, x(v), x(v))
+	}
+	wide := map[string]int{"F32": 64, "BF16": 32}[format] // bytes of a vector in dst
+	mask := func(v int) string {
+		if masked {
+			return fmt.Sprintf(" K%d,", v+1)
+		}
+		return ""
+	}
+	zeroing := map[bool]string{true: ".Z"}[masked]
+	plain := g.fresh("plain")
+	g.op("TESTL R12, R12")
+	g.op("JEQ %s", plain)
+	for v := range 2 {
+		if format == "F32" {
+			g.op("VMOVUPS%s %d(DI),%s Z%d", zeroing, wide*v, mask(v), 5*v+1)
+		} else {
+			g.op("VPMOVZXWD%s %d(DI),%s Z%d", zeroing, wide*v, mask(v), 5*v+1)
+			g.op("VPSLLD $16, Z%d, Z%d", 5*v+1, 5*v+1)
+		}
+		g.op("VADDPS Z%d, %s, %s", 5*v+1, x(v), x(v))
+	}
+	g.label(plain)
+	switch {
+	case format == "F32":
+		for v := range 2 {
+			g.op("VMOVUPS %s,%s %d(DI)", x(v), mask(v), wide*v)
+		}
+	case g.native && !masked:
+		g.cvtPairBF16(0, 0, 5)
+		g.op("VMOVUPS Z0, (DI)")
+	default:
+		for v := range 2 {
+			if g.native {
+				g.cvtBF16(5*v, 5*v)
+			} else {
+				g.roundBF16(5*v, 5*v+1, 5*v+2)
+				g.op("VPMOVDW %s, Y%d", x(v), 5*v)
+			}
+			g.op("VMOVDQU16 Y%d,%s %d(DI)", 5*v, mask(v), wide*v)
+		}
+	}
+	if !masked {
+		for at := 2 * wide; at < 4*wide; at += 64 {
+			g.prefetchWrite(at)
+		}
+	}
+}
+
+// finishPair takes two vectors of a row to dst with AVX2.
+func (g *gen) finishPair(act, format string, first int) {
+	plain := g.fresh("plain")
+	size := map[string]int{"F32": 4, "BF16": 2}[format]
+	// Each vector has its own scratch, so that the processor overlaps them.
+	register := func(v, i int) int { return v%2*5 + i }
+	for v := first; v < first+2; v++ {
+		x := register(v, 0)
+		at := v * g.bytes()
+		g.op("VMOVUPS %d(SI), %s", at, g.v(x))
+		g.op("VFMADD213PS %d(R10), %s, %s", at, g.v(14), g.v(x))
+		g.activate(act, x, register(v, 1), register(v, 2), register(v, 3))
+		g.op("VMULPS %d(R11), %s, %s", at, g.v(x), g.v(x))
+	}
+	at := func(v int) string { return fmt.Sprintf("%d(DI)", v*g.lanes*size) }
+	g.op("TESTL R12, R12")
+	g.op("JEQ %s", plain)
+	for v := first; v < first+2; v++ {
+		x, t := register(v, 0), register(v, 1)
+		if size == 4 {
+			g.load(t, at(v), false)
+		} else {
+			g.loadBF16(t, at(v), false)
+		}
+		g.op("VADDPS %s, %s, %s", g.v(t), g.v(x), g.v(x))
+	}
+	g.label(plain)
+	for v := first; v < first+2; v++ {
+		x := register(v, 0)
+		if size == 4 {
+			g.store(x, at(v), false)
+		} else {
+			g.storeBF16(x, register(v, 1), register(v, 2), at(v), false)
+		}
+	}
 }
 
 // each emits a loop over n numbers (in CX) that calls body for every vector: in
