@@ -182,7 +182,7 @@ func (v *Vision) Encode(ctx context.Context, pixels []float32, batch, height, wi
 }
 
 // visionScratch is the memory of the stream of tokens and of the patches cut out of images.
-type visionScratch struct{ stream, normed, cut scratch }
+type visionScratch struct{ stream, cut scratch }
 
 var visionScratches sync.Pool
 
@@ -197,8 +197,7 @@ func (v *Vision) encode(out *Output, pixels []float32, first, n, height, width i
 	tokens := prefix + patches
 	x := buffers.stream.take(kernel.Float32, n*tokens, v.info.Width)
 	for i := range n {
-		copy(x.F[i*tokens*v.info.Width:], g.start)
-		v.embedPatches(x.Slice(i*tokens+prefix, (i+1)*tokens, 0, v.info.Width), pixels[i*3*height*width:], height, width, out.GridW, o.Stride, buffers)
+		v.embed(x.Slice(i*tokens, (i+1)*tokens, 0, v.info.Width), g.start, pixels[i*3*height*width:], height, width, out.GridW, o.Stride, buffers)
 	}
 	if v.preNorm != nil {
 		v.preNorm.apply(x, x)
@@ -214,19 +213,19 @@ func (v *Vision) encode(out *Output, pixels []float32, first, n, height, width i
 		v.blocks.forward(x, s, 0, last-1)
 		v.readOut(x, s, last-1, o.Readout, out.GridH, out.GridW)
 	}
-	// The final norm goes row by row to its destination, patches without the tokens before them.
-	normed := buffers.normed.take(kernel.Float32, n*tokens, v.info.Width)
-	v.finalNorm.apply(normed, x)
+	// The final norm takes the patches to their destination, without the tokens before them.
 	for i := range n {
-		rows := normed.Slice(i*tokens+prefix, (i+1)*tokens, 0, v.info.Width)
-		dst := out.Patches[(first+i)*patches*out.Width:][:patches*out.Width]
-		if o.Readout != NoReadout {
-			v.projection.apply(kernel.FromFloat32(dst, patches, out.Width), rows, kernel.Epilogue{})
-			continue
+		rows := x.Slice(i*tokens+prefix, (i+1)*tokens, 0, v.info.Width)
+		dst := kernel.FromFloat32(out.Patches[(first+i)*patches*out.Width:][:patches*out.Width], patches, out.Width)
+		if o.Readout == NoReadout {
+			v.finalNorm.apply(dst, rows)
+		} else {
+			v.finalNorm.apply(rows, rows)
+			v.projection.apply(dst, rows, kernel.Epilogue{})
 		}
-		copy(dst, rows.F)
 		if out.Class != nil {
-			copy(out.Class[(first+i)*v.info.Width:][:v.info.Width], normed.Row(i*tokens))
+			class := kernel.FromFloat32(out.Class[(first+i)*v.info.Width:][:v.info.Width], 1, v.info.Width)
+			v.finalNorm.apply(class, x.Slice(i*tokens, i*tokens+1, 0, v.info.Width))
 		}
 	}
 }
@@ -248,14 +247,19 @@ func (v *Vision) Project(vectors []float32) ([]float32, error) {
 // cutRows is how many patches are cut out at once.
 const cutRows = 512
 
-// embedPatches adds the patch embedding of an image [3, H, W] to x [patches, width].
-func (v *Vision) embedPatches(x kernel.Mat, pixels []float32, height, width, gw, stride int, buffers *visionScratch) {
-	p := v.info.PatchSize
-	for first := 0; first < x.Rows; first += cutRows {
+// embed sets x [tokens, width] to the start of an image [3, H, W]: what every token starts from, and the patch embedding.
+func (v *Vision) embed(x kernel.Mat, start, pixels []float32, height, width, gw, stride int, buffers *visionScratch) {
+	p, prefix := v.info.PatchSize, v.info.Prefix
+	for i := range prefix {
+		copy(x.Row(i), start[i*x.Cols:])
+	}
+	for first := prefix; first < x.Rows; first += cutRows {
 		last := min(first+cutRows, x.Rows)
 		cut := buffers.cut.take(kernel.Float32, last-first, 3*p*p)
 		kernel.Parallel(last-first, func(_, i int) {
-			row, column := (first+i)/gw*stride, (first+i)%gw*stride
+			copy(x.Row(first+i), start[(first+i)*x.Cols:])
+			patch := first + i - prefix
+			row, column := patch/gw*stride, patch%gw*stride
 			dst := cut.Row(i)
 			for c := range 3 {
 				for y := range p {
@@ -264,7 +268,7 @@ func (v *Vision) embedPatches(x kernel.Mat, pixels []float32, height, width, gw,
 				}
 			}
 		})
-		v.patch.apply(x.Slice(first, last, 0, v.info.Width), cut, kernel.Epilogue{Accumulate: true})
+		v.patch.apply(x.Slice(first, last, 0, x.Cols), cut, kernel.Epilogue{Accumulate: true})
 	}
 }
 
