@@ -29,6 +29,9 @@ type segmentCommand struct {
 	JSON      bool `name:"json" help:"Print the summaries as JSON lines on standard output."`
 }
 
+// fewPhotos are segmented in so short a time that it matters how fast memory is had for the first time.
+const fewPhotos = 4
+
 func (c *segmentCommand) Run(s *session) error {
 	labels, err := readLabels(c.Labels)
 	if err != nil {
@@ -41,6 +44,9 @@ func (c *segmentCommand) Run(s *session) error {
 	photos, err := pacl.FindPhotos(c.Photos)
 	if err != nil {
 		return err
+	}
+	if len(photos) <= fewPhotos {
+		askForHugePages()
 	}
 	if len(photos) == 1 {
 		// A photo that cannot be read is told before the model is loaded.
