@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"sync"
 )
 
 // openCOCO reads captions as COCO publishes them (images and annotations, joined by the image's id) or as Karpathy's
@@ -208,7 +209,7 @@ func skipValue(decoder *json.Decoder) error {
 	}
 }
 
-var cocoSplit = regexp.MustCompile(`_([a-z]+[0-9]{4})\.json`)
+var cocoSplit = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`_([a-z]+[0-9]{4})\.json`) })
 
 // cocoRoot finds where the images of COCO's captions are. Published archives unpack to annotations/captions_val2017.json
 // beside val2017/.
@@ -218,7 +219,7 @@ func cocoRoot(l *list, source string, o Options) string {
 	}
 	dir := filepath.Dir(source)
 	candidates := []string{dir, filepath.Join(dir, "images"), filepath.Join(dir, "..", "images")}
-	if split := cocoSplit.FindStringSubmatch(filepath.Base(source)); split != nil {
+	if split := cocoSplit().FindStringSubmatch(filepath.Base(source)); split != nil {
 		candidates = append(candidates, filepath.Join(dir, split[1]), filepath.Join(dir, "..", split[1]), filepath.Join(dir, "..", "images", split[1]))
 	}
 	for _, im := range l.images {

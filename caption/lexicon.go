@@ -1,6 +1,9 @@
 package caption
 
-import "strings"
+import (
+	"strings"
+	"sync"
+)
 
 // The lexicon of the tagger: the closed classes of English, and of the open ones the words that captions use and that
 // endings do not give away. A word that is in none of the lists is a noun.
@@ -142,29 +145,37 @@ func wordSet(lists ...string) map[string]bool {
 	return set
 }
 
+// The sets are filled by loadLexicon.
 var (
-	determiners    = wordSet(wordsDeterminer)
-	pronouns       = wordSet(wordsPronoun)
-	prepositions   = wordSet(wordsPreposition)
-	conjunctions   = wordSet(wordsConjunction)
-	auxiliaries    = wordSet(wordsAuxiliary)
-	adverbs        = wordSet(wordsAdverb)
-	adjectives     = wordSet(wordsAdjective)
-	adjectiveNouns = wordSet(wordsAdjectiveNoun)
-	ingNouns       = wordSet(wordsIngNoun)
-	edNouns        = wordSet(wordsEdNoun)
-	compoundEnds   = wordSet(wordsCompound)
-	gerunds        = wordSet(wordsGerund)
-	lyNouns        = wordSet(wordsLyNoun)
-	plurals        = wordSet(wordsPlural)
-	notPlurals     = wordSet(wordsNotPlural)
-
-	verbBases     = wordSet(wordsVerb)
-	verbThird     = inflect(thirdPerson)
-	verbIng       = inflect(ingForm)
-	verbPast      = pastForms()
-	quantityWords = wordSet("lot lots plenty number variety")
+	determiners, pronouns, prepositions, conjunctions, auxiliaries, adverbs map[string]bool
+	adjectives, adjectiveNouns, ingNouns, edNouns, compoundEnds             map[string]bool
+	gerunds, lyNouns, plurals, notPlurals, quantityWords                    map[string]bool
+	verbBases, verbThird, verbIng, verbPast                                 map[string]bool
 )
+
+// loadLexicon fills the sets: only who reads captions pays for them.
+var loadLexicon = sync.OnceFunc(func() {
+	determiners = wordSet(wordsDeterminer)
+	pronouns = wordSet(wordsPronoun)
+	prepositions = wordSet(wordsPreposition)
+	conjunctions = wordSet(wordsConjunction)
+	auxiliaries = wordSet(wordsAuxiliary)
+	adverbs = wordSet(wordsAdverb)
+	adjectives = wordSet(wordsAdjective)
+	adjectiveNouns = wordSet(wordsAdjectiveNoun)
+	ingNouns = wordSet(wordsIngNoun)
+	edNouns = wordSet(wordsEdNoun)
+	compoundEnds = wordSet(wordsCompound)
+	gerunds = wordSet(wordsGerund)
+	lyNouns = wordSet(wordsLyNoun)
+	plurals = wordSet(wordsPlural)
+	notPlurals = wordSet(wordsNotPlural)
+	verbBases = wordSet(wordsVerb)
+	verbThird = inflect(thirdPerson)
+	verbIng = inflect(ingForm)
+	verbPast = pastForms()
+	quantityWords = wordSet("lot lots plenty number variety")
+})
 
 func inflect(form func(string) string) map[string]bool {
 	forms := map[string]bool{}

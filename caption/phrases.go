@@ -126,6 +126,7 @@ type clause struct {
 
 // tagWords tags from left to right: each word by the list it is in and, where it is in several, by its neighbours.
 func tagWords(words []string) []taggedWord {
+	loadLexicon()
 	tagged := make([]taggedWord, len(words))
 	var c clause
 	last := tagStart // the last tag that is no adverb

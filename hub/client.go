@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -236,7 +237,7 @@ func (c *client) isEndpoint(address *url.URL) bool {
 }
 
 // commitPattern is what a commit may look like; it becomes a directory's name.
-var commitPattern = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z_-]{0,63}$`)
+var commitPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z_-]{0,63}$`) })
 
 // list asks for the commit of a revision and the names of its files.
 func (c *client) list(ctx context.Context, id, revision string) (commit string, names []string, err error) {
@@ -270,7 +271,7 @@ func (c *client) list(ctx context.Context, id, revision string) (commit string, 
 	if err != nil {
 		return "", nil, err
 	}
-	if !commitPattern.MatchString(answer.SHA) {
+	if !commitPattern().MatchString(answer.SHA) {
 		return "", nil, fmt.Errorf("list of files: commit %q, expected hexadecimal digits", answer.SHA)
 	}
 	for _, sibling := range answer.Siblings {
@@ -281,7 +282,7 @@ func (c *client) list(ctx context.Context, id, revision string) (commit string, 
 	return answer.SHA, names, nil
 }
 
-var etagPattern = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+var etagPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`) })
 
 // describe asks for hash and size of a file. Where its content lies elsewhere, the hub's own answer is the one that counts.
 func (c *client) describe(ctx context.Context, id, commit, name string) (remoteFile, error) {
@@ -315,7 +316,7 @@ func (c *client) describe(ctx context.Context, id, commit, name string) (remoteF
 		file.etag = header.Get("ETag")
 	}
 	file.etag = strings.Trim(strings.TrimPrefix(file.etag, "W/"), `"`)
-	if !etagPattern.MatchString(file.etag) {
+	if !etagPattern().MatchString(file.etag) {
 		return file, fmt.Errorf("the hub names no hash to check it by: etag %q, expected 40 or 64 hexadecimal digits", file.etag)
 	}
 	size := header.Get("X-Linked-Size")

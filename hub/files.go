@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // small are the files beside the weights that some family reads.
@@ -25,7 +26,7 @@ var weightNames = []string{
 	"open_clip_pytorch_model.bin", "pytorch_model.bin", "pytorch_model.bin.index.json",
 }
 
-var shardPattern = regexp.MustCompile(`^(.+)-\d{5}-of-\d{5}(\.\w+)$`)
+var shardPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(.+)-\d{5}-of-\d{5}(\.\w+)$`) })
 
 // neededFiles picks the files of a model that the program reads: small ones, and one set of weights, safetensors before
 // pickles. Names are kept in the order given, the weights last.
@@ -59,7 +60,7 @@ func neededWeights(names []string) []string {
 		stem = strings.TrimSuffix(stem, ending)
 		result := []string{name}
 		for _, shard := range names {
-			if match := shardPattern.FindStringSubmatch(shard); match != nil && match[1] == stem && match[2] == ending {
+			if match := shardPattern().FindStringSubmatch(shard); match != nil && match[1] == stem && match[2] == ending {
 				result = append(result, shard)
 			}
 		}

@@ -10,14 +10,17 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // idPattern is what a hub id looks like: organisation/name, with a revision behind an @ where one is wanted.
-var idPattern = regexp.MustCompile(`^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?$`)
+var idPattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?$`)
+})
 
 // IsID says whether a reference can be a hub id.
 func IsID(reference string) bool {
-	return idPattern.MatchString(reference) && !strings.Contains(reference, "..")
+	return idPattern().MatchString(reference) && !strings.Contains(reference, "..")
 }
 
 // NotFoundError says where a model was looked for.

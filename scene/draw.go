@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/image/vector"
 )
@@ -149,11 +150,11 @@ func (c *canvas) paintObject(o *Object, id uint8, l lamp) {
 	if b.x0 >= b.x1 || b.y0 >= b.y1 {
 		return
 	}
-	c.rasterize(o, outlines[o.Kind][0], b, 0, 0)
+	c.rasterize(o, outlines()[o.Kind][0], b, 0, 0)
 	c.castShadow(o, b)
-	for i := range outlines[o.Kind] {
+	for i := range outlines()[o.Kind] {
 		if i > 0 {
-			c.rasterize(o, outlines[o.Kind][i], b, 0, 0)
+			c.rasterize(o, outlines()[o.Kind][i], b, 0, 0)
 		}
 		c.fillPart(o, Kinds[o.Kind].parts[i].fill, id, b, l)
 	}
@@ -328,7 +329,7 @@ type segment struct {
 }
 
 // outlines are the parsed paths of every kind's parts.
-var outlines = parseOutlines()
+var outlines = sync.OnceValue(parseOutlines)
 
 func parseOutlines() [][][]segment {
 	all := make([][][]segment, len(Kinds))

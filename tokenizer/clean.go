@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 
 	"golang.org/x/text/cases"
@@ -65,10 +66,10 @@ func mendLine(line string, entities bool) string {
 	for range 16 {
 		before := line
 		if entities {
-			line = entityWithSemicolon.ReplaceAllStringFunc(line, mendEntity)
+			line = entityWithSemicolon().ReplaceAllStringFunc(line, mendEntity)
 		}
 		line = mendCharacters(line)
-		line = terminalEscape.ReplaceAllLiteralString(line, "")
+		line = terminalEscape().ReplaceAllLiteralString(line, "")
 		line = strings.Map(dropControl, line)
 		line = norm.NFC.String(line)
 		if line == before {
@@ -79,9 +80,9 @@ func mendLine(line string, entities bool) string {
 }
 
 var (
-	entityWithSemicolon = regexp.MustCompile(`&#?[0-9A-Za-z]{1,24};`)
-	terminalEscape      = regexp.MustCompile("\x1b\\[[0-9;]*[a-zA-Z]")
-	anyEntity           = regexp.MustCompile(`&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?)`)
+	entityWithSemicolon = lazyPattern(`&#?[0-9A-Za-z]{1,24};`)
+	terminalEscape      = lazyPattern("\x1b\\[[0-9;]*[a-zA-Z]")
+	anyEntity           = lazyPattern(`&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?)`)
 )
 
 // mendEntity unescapes one entity if all of it, semicolon included, is one. Names that somebody turned into capitals
@@ -103,7 +104,7 @@ func unescapeHTML(text string) string {
 	if !strings.Contains(text, "&") {
 		return text
 	}
-	return anyEntity.ReplaceAllStringFunc(text, unescapeEntity)
+	return anyEntity().ReplaceAllStringFunc(text, unescapeEntity)
 }
 
 // unescapeEntity differs from package html in numbers: HTML's forbidden code points vanish, too large ones are replaced.
@@ -199,4 +200,9 @@ func dropControl(c rune) rune {
 		return -1
 	}
 	return c
+}
+
+// lazyPattern compiles a pattern when it is first asked for.
+func lazyPattern(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }

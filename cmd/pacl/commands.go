@@ -1,6 +1,11 @@
 package main
 
-import "github.com/alecthomas/kong"
+import (
+	"reflect"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
 
 // commands are all commands, in the order of the help text.
 type commands struct {
@@ -23,7 +28,30 @@ type commands struct {
 
 	Quiet   bool             `short:"q" help:"Print results and errors only."`
 	Version kong.VersionFlag `help:"Print the version."`
-	profiling
+
+	Profiling profiling `embed:""`
+}
+
+// only is c as the parser needs it for one command: the others are hidden from it, because to look at all flags of all commands
+// takes longer than some commands do. It is c where name is no command.
+func (c *commands) only(name string) any {
+	all := reflect.TypeFor[commands]()
+	fields := make([]reflect.StructField, all.NumField())
+	found := false
+	for i := range fields {
+		fields[i] = all.Field(i)
+		switch _, command := fields[i].Tag.Lookup("cmd"); {
+		case !command:
+		case strings.ToLower(fields[i].Name) == name:
+			found = true
+		default:
+			fields[i].Tag = `kong:"-"`
+		}
+	}
+	if !found {
+		return c
+	}
+	return reflect.ValueOf(c).Convert(reflect.PointerTo(reflect.StructOf(fields))).Interface()
 }
 
 // modelFlags name a model.

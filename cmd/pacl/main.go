@@ -47,9 +47,12 @@ func main() {
 
 // run executes one command line and returns its exit status: 0 done, 1 the input was at fault, 2 the flags were.
 func run(args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
 	var cli commands
 	status := -1
-	parser, err := kong.New(&cli,
+	parser, err := kong.New(cli.only(args[0]),
 		kong.Name("pacl"),
 		kong.Description(description),
 		kong.Writers(stdout, stderr),
@@ -59,9 +62,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 	)
 	if err != nil {
 		panic(err) // a mistake in the declarations of the commands
-	}
-	if len(args) == 0 {
-		args = []string{"--help"}
 	}
 	parsed, err := parser.Parse(args)
 	if status >= 0 {
@@ -78,7 +78,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	session := &session{Context: ctx, stdout: stdout, stderr: stderr, quiet: cli.Quiet}
-	err = cli.profile(func() error { return parsed.Run(session) })
+	err = cli.Profiling.profile(func() error { return parsed.Run(session) })
 	switch {
 	case err == nil:
 		return 0
