@@ -248,13 +248,10 @@ func (at *attention) job(_, i int) {
 
 	ldOut := values.panels() * panelWidth
 	output := grow(&ws.output, rows*ldOut) // [rows, head] sums
-	clear(output)
-	state := grow(&ws.state, 2*rows)
-	top, sum := state[:rows], state[rows:] // running maximum and sum of a query
-	for r := range top {
-		top[r] = float32(math.Inf(-1))
+	if total == 0 {
+		clear(output)
 	}
-	clear(sum)
+	states := ws.softmaxStates(rows)
 
 	col := job.head * at.head
 	left := ws.left(at.q, false, first+job.query, rows, col, at.head, at.precision, at.precision == BFloat16)
@@ -291,49 +288,39 @@ func (at *attention) job(_, i int) {
 				at.opt.Bias(job.query+r, from, row[:seen])
 				scale = 1
 			}
-			at.exponentials(weights[r*ldWeights:r*ldWeights+steps], row, seen, scale, &top[r], &sum[r], output[r*ldOut:(r+1)*ldOut])
+			at.exponentials(weights[r*ldWeights:r*ldWeights+steps], row[:seen], scale, &states[r])
+			if from > 0 && states[r].factor != 1 {
+				sums := output[r*ldOut : (r+1)*ldOut]
+				active.scale(sums, sums, states[r].factor)
+			}
 		}
 		m.a, m.rs, m.cs, m.k = address(&weights[0]), uintptr(ldWeights)*4, 4, steps
 		m.b, m.panelBytes, m.panels = address(&values.data[from/lanes*panelWidth]), uintptr(4*panelWidth*values.steps), values.panels()
-		m.c, m.ldc, m.add = address(&output[0]), uintptr(ldOut)*4, 1
+		m.c, m.ldc, m.add = address(&output[0]), uintptr(ldOut)*4, flag(from > 0)
 		micro(m)
 	}
 	for r := range rows {
 		row := output[r*ldOut : (r+1)*ldOut]
-		active.scale(row, row, 1/sum[r])
+		active.scale(row, row, 1/states[r].sum)
 	}
 	at.finish(ws, output, ldOut, first+job.query, rows, col)
 }
 
-// exponentials turns the first seen scores of a query into softmax numerators
-// against the new maximum and scales what was summed under the old one.
-func (at *attention) exponentials(weights, row []float32, seen int, scale float32, top, sum *float32, output []float32) {
-	if seen == 0 {
+// exponentials turns the scores that a query sees into softmax numerators, the left operand's units of a row.
+func (at *attention) exponentials(weights, seen []float32, scale float32, s *softmaxState) {
+	if len(seen) == 0 {
+		s.factor = 1
 		clear(weights)
 		return
 	}
-	highest := scale * active.maximum(row[:seen])
-	if highest < *top {
-		highest = *top
-	}
-	if math.IsInf(float64(highest), -1) { // nothing but -Inf so far: no weight
-		clear(weights)
-		return
-	}
-	if *sum != 0 && highest != *top {
-		factor := float32(math.Exp(float64(*top - highest)))
-		*sum *= factor
-		active.scale(output, output, factor)
-	}
-	*top = highest
 	if at.precision == BFloat16 {
 		pairs := asBF16(weights)
-		*sum += active.expSumBF16(pairs[:seen], row[:seen], scale, highest)
-		clear(pairs[seen:])
+		active.softmaxBF16(pairs[:len(seen)], seen, scale, s)
+		clear(pairs[len(seen):])
 		return
 	}
-	*sum += active.expWeights(weights[:seen], row[:seen], scale, highest)
-	clear(weights[seen:])
+	active.softmaxF32(weights[:len(seen)], seen, scale, s)
+	clear(weights[len(seen):])
 }
 
 // finish stores the rows of one head.

@@ -112,13 +112,13 @@ func expandPairsAVX2(dst, src *float32, rows int)
 func transposeAVX2(dst, src address, k int, ld uintptr)
 
 //go:noescape
+func pairPanelAVX2(dst, src address, pairs int, ld uintptr)
+
+//go:noescape
 func expSumAVX2(dst *float32, x *float32, n int, scale, shift float32) float32
 
 //go:noescape
 func expWeightsAVX2(dst *float32, x *float32, n int, scale, shift float32) float32
-
-//go:noescape
-func expSumBF16AVX2(dst *uint16, x *float32, n int, scale, shift float32) float32
 
 func convertBF16AVX2(dst []uint16, src []float32) {
 	n := len(src) &^ 7
@@ -138,17 +138,6 @@ func pairAVX2(dst []uint16, even, odd []float32) {
 	if n < len(even) {
 		pairBF16Go(dst[2*n:], even[n:], odd[n:])
 	}
-}
-
-func exponentialsBF16AVX2(dst []uint16, x []float32, scale, shift float32) (sum float32) {
-	n := len(x) &^ 7
-	if n > 0 {
-		sum = expSumBF16AVX2(&dst[0], &x[0], n, scale, shift)
-	}
-	if n < len(x) {
-		sum += expSumBF16Go(dst[n:], x[n:], scale, shift)
-	}
-	return sum
 }
 
 func exponentialsAVX2(dst, x []float32, scale, shift float32) (sum float32) {

@@ -112,13 +112,16 @@ func expandPairsAVX512(dst, src *float32, rows int)
 func transposeAVX512(dst, src address, k int, ld uintptr)
 
 //go:noescape
+func pairPanelAVX512(dst, src address, pairs int, ld uintptr)
+
+//go:noescape
 func expSumAVX512(dst *float32, x *float32, n int, scale, shift float32) float32
 
 //go:noescape
 func expWeightsAVX512(dst *float32, x *float32, n int, scale, shift float32) float32
 
 //go:noescape
-func expSumBF16AVX512(dst *uint16, x *float32, n int, scale, shift float32) float32
+func softmaxF32AVX512(dst *float32, x *float32, n int, scale float32, s *softmaxState)
 
 func convertBF16AVX512(dst []uint16, src []float32) {
 	n := len(src)
@@ -132,14 +135,6 @@ func pairAVX512(dst []uint16, even, odd []float32) {
 	{
 		pairBF16AVX512(&dst[0], &even[0], &odd[0], n)
 	}
-}
-
-func exponentialsBF16AVX512(dst []uint16, x []float32, scale, shift float32) (sum float32) {
-	n := len(x)
-	{
-		sum = expSumBF16AVX512(&dst[0], &x[0], n, scale, shift)
-	}
-	return sum
 }
 
 func exponentialsAVX512(dst, x []float32, scale, shift float32) (sum float32) {

@@ -35,7 +35,10 @@ func toBF16VBF16(dst *uint16, src *float32, n int)
 func pairBF16VBF16(dst *uint16, even, odd *float32, n int)
 
 //go:noescape
-func expSumBF16VBF16(dst *uint16, x *float32, n int, scale, shift float32) float32
+func pairPanelF32VBF16(dst, src address, pairs int, ld uintptr)
+
+//go:noescape
+func softmaxBF16VBF16(dst *uint16, x *float32, n int, scale float32, s *softmaxState)
 
 func convertBF16VBF16(dst []uint16, src []float32) {
 	n := len(src)
@@ -49,14 +52,6 @@ func pairVBF16(dst []uint16, even, odd []float32) {
 	{
 		pairBF16VBF16(&dst[0], &even[0], &odd[0], n)
 	}
-}
-
-func exponentialsBF16VBF16(dst []uint16, x []float32, scale, shift float32) (sum float32) {
-	n := len(x)
-	{
-		sum = expSumBF16VBF16(&dst[0], &x[0], n, scale, shift)
-	}
-	return sum
 }
 
 func finishHalfVBF16(f *finisher, act Activation) {

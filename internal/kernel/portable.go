@@ -13,7 +13,8 @@ var portable = kernelSet{
 	finishF32: finishF32Go, finishBF16: finishBF16Go,
 	toBF16: toBF16Go, fromBF16: fromBF16Go, fromF16: fromF16Go, roundBF16: roundBF16Go,
 	expandPairs: expandPairsGo, packRows32: packRows32Go, interleave: interleaveGo, pairBF16: pairBF16Go,
-	moments: momentsGo, normalize: normalizeGo, maximum: maximumGo, expSum: expSumGo, expWeights: expSumGo, expSumBF16: expSumBF16Go,
+	moments: momentsGo, normalize: normalizeGo, maximum: maximumGo, expSum: expSumGo, expWeights: expSumGo,
+	softmaxF32: softmaxBy(maximumGo, expSumGo), softmaxBF16: softmaxBF16Go, pairPanel: pairPanelGo,
 	dot: dotGo, axpy: axpyGo, scale: scaleGo, activate: activateGo, adam: adamGo,
 	peakF32: peakF32Go, peakBF16: peakF32Go,
 }
@@ -207,14 +208,54 @@ func expSumGo(dst, x []float32, scale, shift float32) float32 {
 	return float32(sum)
 }
 
-func expSumBF16Go(dst []uint16, x []float32, scale, shift float32) float32 {
+// softmaxBy makes kernelSet.softmaxF32 of its parts.
+func softmaxBy(maximum func([]float32) float32, exponentials func(dst, x []float32, scale, shift float32) float32) func(dst, x []float32, scale float32, s *softmaxState) {
+	return func(dst, x []float32, scale float32, s *softmaxState) {
+		if !s.raise(scale * maximum(x)) {
+			clear(dst)
+			return
+		}
+		s.sum += exponentials(dst, x, scale, s.top)
+	}
+}
+
+func softmaxBF16Go(dst []uint16, x []float32, scale float32, s *softmaxState) {
+	if !s.raise(scale * maximumGo(x)) {
+		clear(dst)
+		return
+	}
 	var sum float64
 	for i, v := range x {
-		y := float32(math.Exp(float64(v)*float64(scale) - float64(shift)))
+		y := float32(math.Exp(float64(v)*float64(scale) - float64(s.top)))
 		dst[i] = Float32ToBF16(y)
 		sum += float64(y)
 	}
-	return float32(sum)
+	s.sum += float32(sum)
+}
+
+// raise takes what was summed to a new maximum; false: it is still -Inf.
+func (s *softmaxState) raise(highest float32) bool {
+	if highest < s.top {
+		highest = s.top
+	}
+	s.factor = 1
+	if math.IsInf(float64(highest), -1) {
+		return false
+	}
+	if highest != s.top {
+		s.factor = float32(math.Exp(float64(s.top) - float64(highest)))
+	}
+	s.sum *= s.factor
+	s.top = highest
+	return true
+}
+
+func pairPanelGo(dst, src address, pairs int, ld uintptr) {
+	for p := range pairs {
+		even := unsafe.Slice((*uint16)(unsafe.Add(src, uintptr(2*p)*ld)), panelWidth)
+		odd := unsafe.Slice((*uint16)(unsafe.Add(src, uintptr(2*p+1)*ld)), panelWidth)
+		interleaveGo(unsafe.Slice((*uint16)(unsafe.Add(dst, p*4*panelWidth)), 2*panelWidth), even, odd)
+	}
 }
 
 func dotGo(x, y []float32) float32 {

@@ -109,7 +109,7 @@ func layerNormRow(ws *Workspace, j *rowJob, i int) {
 	inverse := float32(1 / math.Sqrt(float64(variance)+float64(j.eps)))
 	gamma, beta := j.gamma, j.beta
 	if gamma == nil || beta == nil {
-		constants := grow(&ws.state, 2*len(x))
+		constants := grow(&ws.constants, 2*len(x))
 		if gamma == nil {
 			gamma = constants[:len(x)]
 			for c := range gamma {

@@ -60,6 +60,12 @@ type kernelSet struct {
 	// interleave: dst[2*j] = even[j], dst[2*j+1] = odd[j] for bfloat16 numbers.
 	interleave func(dst, even, odd []uint16)
 
+	// pairPanel packs pairs of rows of 32 bfloat16 numbers, at least one: unit 32*p+j of dst is number j of rows 2p and 2p+1 of
+	// src; ld in bytes.
+	pairPanel func(dst, src address, pairs int, ld uintptr)
+	// pairPanelF32: the same for rows of float32, which it rounds. Not every set has it.
+	pairPanelF32 func(dst, src address, pairs int, ld uintptr)
+
 	// pairBF16: dst[2*j] = bf16(even[j]), dst[2*j+1] = bf16(odd[j]).
 	pairBF16 func(dst []uint16, even, odd []float32)
 
@@ -74,8 +80,17 @@ type kernelSet struct {
 	// expWeights: the same for softmax, which bears a relative error of 1e-7 for
 	// each unit of |x[i]*scale| and |shift|.
 	expWeights func(dst, x []float32, scale, shift float32) float32
-	// expSumBF16: expWeights with dst[i] rounded to bfloat16, the sum unrounded.
-	expSumBF16 func(dst []uint16, x []float32, scale, shift float32) float32
+	// softmaxF32 goes on with the softmax of a row by its next scores, at least one: with top the largest of s.top and
+	// scale*x[i],
+	//	dst[i] = exp(scale*x[i] - top)
+	//	s.factor = exp(s.top - top)
+	//	s.sum = s.sum*s.factor + the sum of dst
+	//	s.top = top
+	// What was summed under the old maximum is to be multiplied by s.factor. While there was nothing but -Inf, dst is 0 and
+	// s.factor 1. NaN and +Inf make s.sum NaN.
+	softmaxF32 func(dst, x []float32, scale float32, s *softmaxState)
+	// softmaxBF16: the same, the exponentials with a relative error of 1e-4 and dst rounded to bfloat16, the sum unrounded.
+	softmaxBF16 func(dst []uint16, x []float32, scale float32, s *softmaxState)
 	// dot: sum of x[i]*y[i].
 	dot func(x, y []float32) float32
 	// axpy: y[i] += alpha*x[i].
@@ -91,6 +106,9 @@ type kernelSet struct {
 	peakF32  func(steps int) int
 	peakBF16 func(steps int) int
 }
+
+// softmaxState is what a row's softmax has come to. It begins with the maximum -Inf.
+type softmaxState struct{ top, sum, factor float32 }
 
 // active is the chosen instruction set. Only tests change it later.
 var active = choose()

@@ -16,8 +16,9 @@ var avx2 = kernelSet{
 	toBF16: convertBF16AVX2, fromBF16: widenBF16AVX2, fromF16: widenF16AVX2, roundBF16: roundToBF16AVX2,
 	expandPairs: expandAVX2, packRows32: packAVX2, interleave: interleavePairsAVX2, pairBF16: pairAVX2,
 	moments: momentsAVX2, normalize: normalizeByAVX2, maximum: largestAVX2,
-	expSum: exponentialsAVX2, expWeights: weightsAVX2, expSumBF16: exponentialsBF16AVX2,
-	dot: dotProductAVX2, axpy: addScaledAVX2, scale: scaleByAVX2,
+	expSum: exponentialsAVX2, expWeights: weightsAVX2, softmaxF32: softmaxBy(largestAVX2, weightsAVX2), softmaxBF16: softmaxBF16Go,
+	pairPanel: pairPanelAVX2,
+	dot:       dotProductAVX2, axpy: addScaledAVX2, scale: scaleByAVX2,
 	activate: activateAllAVX2, adam: adamStepAVX2,
 	peakF32:  func(steps int) int { peakF32AVX2(steps); return steps * 12 * 16 },
 	peakBF16: func(steps int) int { peakF32AVX2(steps); return steps * 12 * 16 },
@@ -30,8 +31,13 @@ var avx512 = kernelSet{
 	toBF16: convertBF16AVX512, fromBF16: widenBF16AVX512, fromF16: widenF16AVX512, roundBF16: roundToBF16AVX512,
 	expandPairs: expandAVX512, packRows32: packAVX512, interleave: interleavePairsAVX512, pairBF16: pairAVX512,
 	moments: momentsAVX512, normalize: normalizeByAVX512, maximum: largestAVX512,
-	expSum: exponentialsAVX512, expWeights: weightsAVX512, expSumBF16: exponentialsBF16AVX512,
-	dot: dotProductAVX512, axpy: addScaledAVX512, scale: scaleByAVX512,
+	expSum: exponentialsAVX512, expWeights: weightsAVX512,
+	softmaxF32: func(dst, x []float32, scale float32, s *softmaxState) {
+		softmaxF32AVX512(&dst[0], &x[0], len(x), scale, s)
+	},
+	softmaxBF16: softmaxBF16Go,
+	pairPanel:   pairPanelAVX512,
+	dot:         dotProductAVX512, axpy: addScaledAVX512, scale: scaleByAVX512,
 	activate: activateAllAVX512, adam: adamStepAVX512,
 	peakF32:  func(steps int) int { peakF32AVX512(steps); return steps * 24 * 32 },
 	peakBF16: func(steps int) int { peakF32AVX512(steps); return steps * 24 * 32 },
@@ -42,7 +48,10 @@ var avx512bf16 = func() kernelSet {
 	set.name, set.bf16 = "avx512bf16", true
 	set.microBF16, set.finishBF16 = microBF16VBF16, finishHalfVBF16
 	set.pairBF16 = pairVBF16
-	set.toBF16, set.expSumBF16 = convertBF16VBF16, exponentialsBF16VBF16
+	set.toBF16, set.pairPanelF32 = convertBF16VBF16, pairPanelF32VBF16
+	set.softmaxBF16 = func(dst []uint16, x []float32, scale float32, s *softmaxState) {
+		softmaxBF16VBF16(&dst[0], &x[0], len(x), scale, s)
+	}
 	set.peakBF16 = func(steps int) int { peakBF16VBF16(steps); return steps * 24 * 64 }
 	return set
 }()

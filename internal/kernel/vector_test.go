@@ -203,19 +203,116 @@ func TestReductionsAgainstTwins(t *testing.T) {
 			if m, v := momentsGo(x); !near(mean, m, 1e-6) || !near(variance, v, 3e-6) {
 				t.Fatalf("moments of %d = %v, %v, expected %v, %v", n, mean, variance, m, v)
 			}
-			out, half := make([]float32, n), make([]uint16, n)
+			out := make([]float32, n)
 			want := expSumGo(out, x, 1.25, 0.5)
-			for _, got := range []float32{active.expSum(out, x, 1.25, 0.5), active.expWeights(out, x, 1.25, 0.5), active.expSumBF16(half, x, 1.25, 0.5)} {
+			for _, got := range []float32{active.expSum(out, x, 1.25, 0.5), active.expWeights(out, x, 1.25, 0.5)} {
 				if !near(got, want, 2e-6*float64(want)) {
 					t.Fatalf("sum of %d exponentials = %v, expected %v", n, got, want)
 				}
 			}
-			for i, v := range x {
-				e := math.Exp(1.25*float64(v) - 0.5)
-				if got := float64(BF16ToFloat32(half[i])); math.Abs(got-e) > e/255 {
-					t.Fatalf("exponential of %v rounded is %v, expected %v", v, got, e)
+		}
+	})
+}
+
+// TestOnlineSoftmaxAgainstTwin takes rows in two parts, with -Inf, NaN and +Inf among the scores, beside guard bands.
+func TestOnlineSoftmaxAgainstTwin(t *testing.T) {
+	underEachSet(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(31, 32))
+		for n := 1; n <= 150; n++ {
+			for _, special := range []float32{0, float32(math.Inf(-1)), float32(math.NaN()), float32(math.Inf(1)), 1e-42} {
+				one, two := plain(r, n), plain(r, n+3)
+				if math.IsInf(float64(special), -1) || special != special {
+					for i := range one {
+						one[i] = float32(math.Inf(-1)) // the first part sees nothing
+					}
+				}
+				if special != special {
+					one[r.IntN(n)] = special // or NaN among nothing
+				}
+				if special != 0 {
+					two[r.IntN(len(two))] = special
+				}
+				const guard, scale = 7, 1.25
+				got, want := softmaxState{top: float32(math.Inf(-1))}, softmaxState{top: float32(math.Inf(-1))}
+				for _, x := range [][]float32{one, two} {
+					wide, half := make([]float32, len(x)+guard), make([]uint16, len(x)+guard)
+					for i := range wide {
+						wide[i], half[i] = 5, 5
+					}
+					expected := make([]float32, len(x))
+					before := got
+					coarse := got
+					active.softmaxF32(wide[:len(x)], x, scale, &got)
+					active.softmaxBF16(half[:len(x)], x, scale, &coarse)
+					portable.softmaxF32(expected, x, scale, &want)
+					same := func(name string, a, b float32, limit float64) {
+						if a != a && b != b || a == b {
+							return
+						}
+						if !(math.Abs(float64(a)-float64(b)) <= limit*(1+math.Abs(float64(b)))) {
+							t.Fatalf("%d scores with %v after %+v: %s is %v, expected %v", len(x), special, before, name, a, b)
+						}
+					}
+					if want.sum != want.sum {
+						if got.sum == got.sum || coarse.sum == coarse.sum {
+							t.Fatalf("%d scores with %v: the sums are %v and %v, expected NaN", len(x), special, got.sum, coarse.sum)
+						}
+						continue
+					}
+					same("top", got.top, want.top, 1e-6)
+					same("sum", got.sum, want.sum, 1e-5)
+					same("factor", got.factor, want.factor, 1e-6)
+					same("coarse top", coarse.top, want.top, 1e-6)
+					same("coarse sum", coarse.sum, want.sum, 2e-4)
+					same("coarse factor", coarse.factor, want.factor, 1e-6)
+					for i, e := range expected {
+						same("exponential", wide[i], e, 1e-6)
+						if y := BF16ToFloat32(half[i]); math.Abs(float64(y-e)) > float64(e)/240 {
+							t.Fatalf("exponential %d of %d rounded is %v, expected %v", i, len(x), y, e)
+						}
+					}
+					for i := range guard {
+						if wide[len(x)+i] != 5 || half[len(x)+i] != 5 {
+							t.Fatalf("%d scores: written beyond the end", len(x))
+						}
+					}
 				}
 			}
+		}
+	})
+}
+
+// TestPairPanels: pairs of rows of any stride, the rounding of float32 included.
+func TestPairPanels(t *testing.T) {
+	underEachSet(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(33, 34))
+		for pairs := 1; pairs <= 9; pairs++ {
+			stride := panelWidth + r.IntN(40)
+			wide := numbers(r, 2*pairs*stride)
+			half := make([]uint16, len(wide))
+			for i := range half {
+				half[i] = uint16(r.Uint32())
+			}
+			got, want := make([]float32, pairs*panelWidth+9), make([]float32, pairs*panelWidth+9)
+			check := func(name string) {
+				t.Helper()
+				for i := range got {
+					if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
+						t.Fatalf("%s of %d pairs: unit %d is %08x, expected %08x", name, pairs, i, math.Float32bits(got[i]), math.Float32bits(want[i]))
+					}
+				}
+			}
+			active.pairPanel(address(&got[0]), address(&half[0]), pairs, uintptr(2*stride))
+			pairPanelGo(address(&want[0]), address(&half[0]), pairs, uintptr(2*stride))
+			check("bfloat16")
+			if active.pairPanelF32 == nil {
+				continue
+			}
+			active.pairPanelF32(address(&got[0]), address(&wide[0]), pairs, uintptr(4*stride))
+			for p := range pairs {
+				pairBF16Go(asBF16(want[p*panelWidth:])[:2*panelWidth], wide[2*p*stride:][:panelWidth], wide[(2*p+1)*stride:][:panelWidth])
+			}
+			check("float32")
 		}
 	})
 }

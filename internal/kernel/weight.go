@@ -277,7 +277,20 @@ func (ws *Workspace) packColumns(dst []float32, width int, m Mat, first, cols, k
 		}
 		return
 	}
-	for s := 0; s < k; s += 2 {
+	done := 0
+	if cols == panelWidth && width == panelWidth && k > 1 {
+		done = k &^ 1
+		at := k0*m.Stride + first
+		switch {
+		case m.H != nil:
+			active.pairPanel(address(&dst[0]), address(&m.H[at]), k/2, uintptr(m.Stride)*2)
+		case active.pairPanelF32 != nil:
+			active.pairPanelF32(address(&dst[0]), address(&m.F[at]), k/2, uintptr(m.Stride)*4)
+		default:
+			done = 0
+		}
+	}
+	for s := done; s < k; s += 2 {
 		out := asBF16(dst[s/2*width : (s/2+1)*width])
 		at := (k0+s)*m.Stride + first
 		next, pair := at+m.Stride, s+1 < k

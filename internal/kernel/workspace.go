@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"math"
 	"sync"
 	"unsafe"
 )
@@ -9,15 +10,16 @@ import (
 // grows to the largest product it has seen. A Workspace must not be used by two
 // goroutines at once; the zero value is ready.
 type Workspace struct {
-	packedA    []float32 // the left block, [rows, units] or [units, rows]
-	panel      []float32 // one panel of the right operand, expanded, [k, panelWidth]
-	sums       []float32 // partial sums, panels of [rows, panelWidth]
-	convert    []float32 // rows on their way from one format to another
-	scores     []float32 // attention: [queries, keys]
-	weights    []float32 // attention: softmax numerators as left operand
-	output     []float32 // attention: [queries, head], panels
-	state      []float32 // attention: running maximum, sum and factor per query
-	temporary  Weight    // the right operand of Gemm
+	packedA    []float32      // the left block, [rows, units] or [units, rows]
+	panel      []float32      // one panel of the right operand, expanded, [k, panelWidth]
+	sums       []float32      // partial sums, panels of [rows, panelWidth]
+	convert    []float32      // rows on their way from one format to another
+	scores     []float32      // attention: [queries, keys]
+	weights    []float32      // attention: softmax numerators as left operand
+	output     []float32      // attention: [queries, head], panels
+	states     []softmaxState // attention: of each query
+	constants  []float32      // ones and zeros of a norm without gamma or beta
+	temporary  Weight         // the right operand of Gemm
 	multiplier multiplier
 	finisher   finisher
 	bias       [panelWidth]float32 // the last panel's part of a bias, padded
@@ -49,6 +51,17 @@ func (ws *Workspace) Release() {
 	idle.Lock()
 	idle.list = append(idle.list, ws)
 	idle.Unlock()
+}
+
+// softmaxStates returns the states of rows that have seen nothing.
+func (ws *Workspace) softmaxStates(rows int) []softmaxState {
+	if len(ws.states) < rows {
+		ws.states = make([]softmaxState, rows)
+	}
+	for r := range rows {
+		ws.states[r] = softmaxState{top: float32(math.Inf(-1))}
+	}
+	return ws.states[:rows]
 }
 
 // grow returns *buffer with at least n numbers, at an address that is a multiple

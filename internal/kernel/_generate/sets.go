@@ -17,9 +17,10 @@ func avx512(g *gen) {
 	g.pairs()
 	g.rows()
 	g.transpose()
-	g.expSum("expSum", false, false)
-	g.expSum("expWeights", false, true)
-	g.expSum("expSumBF16", true, true)
+	g.pairPanel()
+	g.expSum("expSum", false)
+	g.expSum("expWeights", true)
+	g.softmax("softmaxF32", false)
 }
 
 // bf16 has the kernels that the BF16 instructions change.
@@ -32,7 +33,8 @@ func bf16(g *gen) {
 	}
 	g.conversions()
 	g.pairs()
-	g.expSum("expSumBF16", true, true)
+	g.pairPanelF32()
+	g.softmax("softmaxBF16", true)
 }
 
 func avx2(g *gen) {
@@ -45,7 +47,7 @@ func avx2(g *gen) {
 	g.pairs()
 	g.rows()
 	g.transpose()
-	g.expSum("expSum", false, false)
-	g.expSum("expWeights", false, true)
-	g.expSum("expSumBF16", true, true)
+	g.pairPanel()
+	g.expSum("expSum", false)
+	g.expSum("expWeights", true)
 }

@@ -81,12 +81,6 @@ func pair@S(dst []uint16, even, odd []float32) { //by even
 	n := @n
 	@if{ pairBF16@S(&dst[0], &even[0], &odd[0], n) }
 	@rest(pairBF16Go(dst[2*n:], even[n:], odd[n:])@end}
-
-func exponentialsBF16@S(dst []uint16, x []float32, scale, shift float32) (sum float32) { //by x
-	n := @n
-	@if{ sum = expSumBF16@S(&dst[0], &x[0], n, scale, shift) }
-	@rest(sum += expSumBF16Go(dst[n:], x[n:], scale, shift)@endreturn sum
-}
 `
 
 const wrappers = `
