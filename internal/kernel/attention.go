@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"unsafe"
 )
 
 // AttentionMode says which vectors make the attention weights of a head.
@@ -165,8 +166,7 @@ func attend(dst, q, k, v Mat, batch int, opt AttentionOptions) {
 		if blocks == 0 {
 			continue
 		}
-		tiles := (to - from + active.microRows - 1) / active.microRows
-		step := (tiles + blocks - 1) / blocks * active.microRows
+		step := (to - from + blocks - 1) / blocks
 		for h := range opt.Heads {
 			for query := 0; query < to-from; query += step {
 				at.jobs = append(at.jobs, attentionJob{s, h, query, min(step, to-from-query)})
@@ -231,79 +231,108 @@ func (at *attention) packHead(_, i int) {
 	ws.Release()
 }
 
+// queryBlock is what a job works on.
+type queryBlock struct {
+	attentionJob
+	keys, values *Weight
+	left         leftBlock // the queries
+	ldOut        int
+	output       []float32 // [count, ldOut] sums
+	states       []softmaxState
+	micro        func(m *multiplier)
+	lanes        int
+}
+
+const (
+	// ldScores keeps rows of scores in different cache sets.
+	ldScores = attentionKeys + 16
+	// bandQueries is how many queries have scores at once: with the keys' panel they stay in L1.
+	bandQueries = 28
+)
+
 // job attends with a few queries to all keys of their head: the online softmax
 // of Milakov and Gimelshein, tile by tile as in FlashAttention.
 func (at *attention) job(_, i int) {
 	job := at.jobs[i]
 	ws := GetWorkspace()
 	defer ws.Release()
-	rows := job.count
 	first, _ := at.rows(at.q, job.sequence)
 	keyFrom, keyTo := at.rows(at.k, job.sequence)
 	total := keyTo - keyFrom
 	if at.opt.Causal {
-		total = min(total, job.query+rows)
+		total = min(total, job.query+job.count)
 	}
-	keys, values := &at.keys[job.sequence*at.opt.Heads+job.head], &at.values[job.sequence*at.opt.Heads+job.head]
-
-	ldOut := values.panels() * panelWidth
-	output := grow(&ws.output, rows*ldOut) // [rows, head] sums
+	row, col := first+job.query, job.head*at.head
+	b := &ws.queries
+	*b = queryBlock{
+		attentionJob: job,
+		keys:         &at.keys[job.sequence*at.opt.Heads+job.head],
+		values:       &at.values[job.sequence*at.opt.Heads+job.head],
+		left:         ws.left(at.q, false, row, job.count, col, at.head, at.precision, at.precision == BFloat16),
+		states:       ws.softmaxStates(job.count),
+		micro:        active.microF32, lanes: 1,
+	}
+	if at.precision == BFloat16 {
+		b.micro, b.lanes = active.microBF16, 2
+	}
+	b.ldOut = b.values.panels() * panelWidth
+	b.output = grow(&ws.output, b.count*b.ldOut)
 	if total == 0 {
-		clear(output)
+		clear(b.output)
 	}
-	states := ws.softmaxStates(rows)
+	for from := 0; from < total; from += attentionKeys {
+		count := min(attentionKeys, total-from)
+		for r := 0; r < b.count; r += bandQueries {
+			at.band(ws, b, r, min(bandQueries, b.count-r), from, count)
+		}
+	}
+	for r := range b.count {
+		sums := b.output[r*b.ldOut : (r+1)*b.ldOut]
+		active.scale(sums, sums, 1/b.states[r].sum)
+	}
+	at.finish(ws, b.output, b.ldOut, row, b.count, col)
+}
 
-	col := job.head * at.head
-	left := ws.left(at.q, false, first+job.query, rows, col, at.head, at.precision, at.precision == BFloat16)
-	micro, lanes := active.microF32, 1
-	if at.precision == BFloat16 {
-		micro, lanes = active.microBF16, 2
-	}
-	const ldScores = attentionKeys + 16 // rows in different cache sets
-	scores := grow(&ws.scores, rows*ldScores)
+// band takes rows queries of a block, from r0 on, to count keys.
+func (at *attention) band(ws *Workspace, b *queryBlock, r0, rows, from, count int) {
+	scores := grow(&ws.scores, bandQueries*ldScores)
 	weights := scores // float32: exponentials replace the scores
-	if at.precision == BFloat16 {
-		weights = grow(&ws.weights, rows*ldScores/2)
+	if b.lanes == 2 {
+		weights = grow(&ws.weights, bandQueries*ldScores/2)
 	}
-	ldWeights := ldScores / lanes // units
+	ldWeights := ldScores / b.lanes // units
+	steps := (count + b.lanes - 1) / b.lanes
 	m := &ws.multiplier
 	m.cut(rows)
 	m.ahead, m.end = 0, 0
-	for from := 0; from < total; from += attentionKeys {
-		count := min(attentionKeys, total-from)
-		m.a, m.rs, m.cs, m.k = left.start, left.rs, left.cs, keys.steps
-		m.b, m.panelBytes, m.panels = address(&keys.panel(from / panelWidth)[0]), uintptr(4*panelWidth*keys.steps), (count+panelWidth-1)/panelWidth
-		m.c, m.ldc, m.add = address(&scores[0]), 4*ldScores, 0
-		micro(m)
-		steps := (count + lanes - 1) / lanes
-		for r := range rows {
-			seen := count
-			if at.opt.Causal {
-				seen = max(0, min(seen, job.query+r+1-from))
-			}
-			row := scores[r*ldScores : r*ldScores+count]
-			scale := at.opt.Scale
-			if at.opt.Bias != nil && seen > 0 {
-				active.scale(row[:seen], row[:seen], scale)
-				at.opt.Bias(job.query+r, from, row[:seen])
-				scale = 1
-			}
-			at.exponentials(weights[r*ldWeights:r*ldWeights+steps], row[:seen], scale, &states[r])
-			if from > 0 && states[r].factor != 1 {
-				sums := output[r*ldOut : (r+1)*ldOut]
-				active.scale(sums, sums, states[r].factor)
-			}
-		}
-		m.a, m.rs, m.cs, m.k = address(&weights[0]), uintptr(ldWeights)*4, 4, steps
-		m.b, m.panelBytes, m.panels = address(&values.data[from/lanes*panelWidth]), uintptr(4*panelWidth*values.steps), values.panels()
-		m.c, m.ldc, m.add = address(&output[0]), uintptr(ldOut)*4, flag(from > 0)
-		micro(m)
-	}
+	m.a, m.rs, m.cs, m.k = unsafe.Add(b.left.start, uintptr(r0)*b.left.rs), b.left.rs, b.left.cs, b.keys.steps
+	m.b, m.panelBytes, m.panels = address(&b.keys.panel(from / panelWidth)[0]), uintptr(4*panelWidth*b.keys.steps), (count+panelWidth-1)/panelWidth
+	m.c, m.ldc, m.add = address(&scores[0]), 4*ldScores, 0
+	b.micro(m)
+	output := b.output[r0*b.ldOut : (r0+rows)*b.ldOut]
 	for r := range rows {
-		row := output[r*ldOut : (r+1)*ldOut]
-		active.scale(row, row, 1/states[r].sum)
+		seen, query := count, b.query+r0+r
+		if at.opt.Causal {
+			seen = max(0, min(seen, query+1-from))
+		}
+		row := scores[r*ldScores : r*ldScores+seen]
+		scale := at.opt.Scale
+		if at.opt.Bias != nil && seen > 0 {
+			active.scale(row, row, scale)
+			at.opt.Bias(query, from, row)
+			scale = 1
+		}
+		state := &b.states[r0+r]
+		at.exponentials(weights[r*ldWeights:r*ldWeights+steps], row, scale, state)
+		if from > 0 && state.factor != 1 {
+			sums := output[r*b.ldOut : (r+1)*b.ldOut]
+			active.scale(sums, sums, state.factor)
+		}
 	}
-	at.finish(ws, output, ldOut, first+job.query, rows, col)
+	m.a, m.rs, m.cs, m.k = address(&weights[0]), uintptr(4*ldWeights), 4, steps
+	m.b, m.panelBytes, m.panels = address(&b.values.data[from/b.lanes*panelWidth]), uintptr(4*panelWidth*b.values.steps), b.values.panels()
+	m.c, m.ldc, m.add = address(&output[0]), uintptr(4*b.ldOut), flag(from > 0)
+	b.micro(m)
 }
 
 // exponentials turns the scores that a query sees into softmax numerators, the left operand's units of a row.

@@ -21,6 +21,7 @@ type Workspace struct {
 	constants  []float32      // ones and zeros of a norm without gamma or beta
 	temporary  Weight         // the right operand of Gemm
 	multiplier multiplier
+	queries    queryBlock
 	finisher   finisher
 	bias       [panelWidth]float32 // the last panel's part of a bias, padded
 	scale      [panelWidth]float32
