@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // task is one call of Parallel: indices 0..n-1 are handed out by counting.
@@ -60,6 +61,7 @@ func Parallel(n int, f func(worker, i int)) {
 		}
 	}
 	if !t.work(0) {
+		lookOut(t.finished)
 		<-t.finished
 	}
 	failure := t.failure.Load()
@@ -97,7 +99,9 @@ func startWorkers(want int) {
 	for int(workers.count.Load()) < want {
 		workers.count.Add(1)
 		go func() {
-			for t := range workers.queue {
+			for {
+				lookOut(workers.queue)
+				t := <-workers.queue
 				if t.work(int(t.joined.Add(1))) {
 					t.finished <- struct{}{}
 				}
@@ -106,6 +110,21 @@ func startWorkers(want int) {
 		}()
 	}
 }
+
+// patience is how long a worker looks out for what comes next before it goes to sleep. The pauses between the products of an
+// encoder are shorter; to be woken takes longer, 50 us and more under a hypervisor.
+const patience = 20 * time.Microsecond
+
+// lookOut waits until there is something in the channel, but not for long, and not where others could use the processor.
+func lookOut[T any](channel chan T) {
+	if runtime.GOMAXPROCS(0) > processors {
+		return
+	}
+	for start := time.Now(); len(channel) == 0 && time.Since(start) < patience; {
+	}
+}
+
+var processors = runtime.NumCPU()
 
 // work takes indices until none is left and reports whether it finished the
 // last one of the whole task.
