@@ -182,7 +182,7 @@ func (ws *Workspace) linear(dst, a Mat, transA bool, w *Weight, alpha float32, e
 	pr := getProduct()
 	if pr.prepare(dst, a, transA, w, alpha, ep) {
 		for block := range pr.rowBlocks {
-			pr.block(ws, block, 0, w.panels())
+			pr.block(ws, block, 0, w.panels(), 0)
 		}
 	}
 	pr.release()
@@ -241,7 +241,9 @@ func (pr *product) prepare(dst, a Mat, transA bool, w *Weight, alpha float32, ep
 func (pr *product) job(_, i int) {
 	ws := GetWorkspace()
 	first := i / pr.rowBlocks * pr.blockPanels
-	pr.block(ws, i%pr.rowBlocks, first, min(first+pr.blockPanels, pr.w.panels()))
+	// The worker's next job, where all take turns.
+	then := (i + Workers()) / pr.rowBlocks * pr.blockPanels
+	pr.block(ws, i%pr.rowBlocks, first, min(first+pr.blockPanels, pr.w.panels()), then)
 	ws.Release()
 }
 
@@ -251,8 +253,8 @@ type leftBlock struct {
 	rs, cs uintptr // bytes from row to row, from step to step
 }
 
-// block makes the rows of one block times the panels from to to.
-func (pr *product) block(ws *Workspace, block, from, to int) {
+// block makes the rows of one block times the panels from to to. Panel then, where there is one, is probably what comes after them.
+func (pr *product) block(ws *Workspace, block, from, to, then int) {
 	row := block * pr.blockRows
 	rows := min(pr.blockRows, pr.m-row)
 	lanes := 1
@@ -285,7 +287,11 @@ func (pr *product) block(ws *Workspace, block, from, to int) {
 			if !single {
 				part = sums[(j-from)*size : (j-from+1)*size]
 			}
-			pr.tiles(ws, left, rows, j, k0, k, part, j+1 < to)
+			next := j + 1
+			if next == to {
+				next = then
+			}
+			pr.tiles(ws, left, rows, j, k0, k, part, next)
 			if k0+k == pr.k {
 				pr.finish(ws, part, row, rows, j)
 			}
@@ -310,8 +316,8 @@ func (pr *product) panel(ws *Workspace, j, k0, k int) []float32 {
 }
 
 // tiles multiplies a left block and k steps of panel j from k0 on; the tiles of one short piece of k come after one another, so
-// that the piece of the panel stays in L1. Meanwhile the next panel, where there is one, comes from memory.
-func (pr *product) tiles(ws *Workspace, left leftBlock, rows, j, k0, k int, sums []float32, next bool) {
+// that the piece of the panel stays in L1. Meanwhile panel next, where there is one, comes from memory.
+func (pr *product) tiles(ws *Workspace, left leftBlock, rows, j, k0, k int, sums []float32, next int) {
 	panel := pr.panel(ws, j, k0, k)
 	lanes, micro := 1, active.microF32
 	if pr.nativePairs {
@@ -328,9 +334,9 @@ func (pr *product) tiles(ws *Workspace, left leftBlock, rows, j, k0, k int, sums
 	for s := 0; s < steps; s += inner {
 		m.k = min(inner, steps-s)
 		m.a, m.b = unsafe.Add(left.start, uintptr(s)*left.cs), address(&panel[s*panelWidth])
-		if next {
+		if next < pr.w.panels() {
 			step := (k0 + s*lanes) / pr.w.Precision.lanes()
-			m.ahead = uintptr(address(&pr.w.panel(j + 1)[step*panelWidth]))
+			m.ahead = uintptr(address(&pr.w.panel(next)[step*panelWidth]))
 			m.end = m.ahead + uintptr(4*panelWidth*m.k)
 		}
 		m.add = flag(k0 > 0 || s > 0)
