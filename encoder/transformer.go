@@ -116,7 +116,7 @@ func (t *transformer) attend(b *block, dst, x kernel.Mat, s sequence, buffers *p
 	} else {
 		b.norm1.apply(normed, x)
 	}
-	qkv := buffers.qkv.take(t.precision, rows, 3*t.width)
+	qkv := buffers.qkv.takeRows(t.precision, rows, 3*t.width)
 	b.qkv.apply(qkv, normed, kernel.Epilogue{})
 	q, k, v := qkv.Slice(0, rows, 0, t.width), qkv.Slice(0, rows, t.width, 2*t.width), qkv.Slice(0, rows, 2*t.width, 3*t.width)
 	if s.rope != nil {

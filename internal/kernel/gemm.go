@@ -233,7 +233,7 @@ func (pr *product) prepare(dst, a Mat, transA bool, w *Weight, alpha float32, ep
 	// Enough jobs to share them evenly, but panels enough to pay for the left block.
 	panels := w.panels()
 	want := (fewestJobs + pr.rowBlocks - 1) / pr.rowBlocks
-	pr.blockPanels = max(min(panels, 6), (panels+want-1)/want)
+	pr.blockPanels = max(min(panels, 4), (panels+want-1)/want)
 	pr.panelBlocks = (panels + pr.blockPanels - 1) / pr.blockPanels
 	return true
 }
