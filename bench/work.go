@@ -95,8 +95,9 @@ func encode(ctx context.Context, work string, o VisionOptions) (Result, error) {
 	}
 	pixels := noise(o.Batch*3*o.Size*o.Size, 1)
 	r := Result{Work: work, Arch: o.Arch, Shape: o.shape(gh * gw), Batch: o.Batch}
+	var out encoder.Output
 	return o.measure(ctx, r, "image", o.Batch, v.Info().FLOPs(o.Size, o.Size, o.Stride), func(*stopwatch) error {
-		_, err := v.Encode(ctx, pixels, o.Batch, o.Size, o.Size, encoder.EncodeOptions{Stride: o.Stride})
+		out, err = v.Encode(ctx, pixels, o.Batch, o.Size, o.Size, encoder.EncodeOptions{Stride: o.Stride, Into: &out})
 		return err
 	})
 }

@@ -92,3 +92,33 @@ func TestPackedWeightsOnDisk(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An output in the memory of an older one, larger or smaller, is the same as one in new memory.
+func TestOutputsUseMemoryAgain(t *testing.T) {
+	v, err := OpenVision(fixture.ViT(t, filepath.Join(t.TempDir(), "vit"), 1), Options{Precision: kernel.Float32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var used Output
+	for _, batch := range []int{1, 3, 2, 5} {
+		side := (2 + batch) * fixture.Patch
+		pixels := make([]float32, batch*3*side*side)
+		for i := range pixels {
+			pixels[i] = float32((i+batch)%19)/9 - 1
+		}
+		want, err := v.Encode(context.Background(), pixels, batch, side, side, EncodeOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range used.Patches {
+			used.Patches[i] = -1
+		}
+		used, err = v.Encode(context.Background(), pixels, batch, side, side, EncodeOptions{Into: &used})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if used.GridH != want.GridH || !slices.Equal(used.Patches, want.Patches) || !slices.Equal(used.Class, want.Class) {
+			t.Fatalf("batch %d: other tokens in used memory", batch)
+		}
+	}
+}

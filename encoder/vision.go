@@ -80,6 +80,7 @@ type EncodeOptions struct {
 	Stride  int     // of the patch embedding, a divisor of the patch size; 0 = the patch size
 	Readout Readout // other than NoReadout: projected patch vectors, and no class token
 	Layer   int     // block whose tokens are taken, 1 to Layers; 0 = the last
+	Into    *Output // an output that is no longer needed: its memory is used again where it suffices
 }
 
 // Output holds what Encode found.
@@ -164,9 +165,13 @@ func (v *Vision) Encode(ctx context.Context, pixels []float32, batch, height, wi
 	if o.Readout != NoReadout {
 		out.Width = v.info.ProjectionDim
 	}
-	out.Patches = make([]float32, batch*gh*gw*out.Width)
+	var old Output
+	if o.Into != nil {
+		old = *o.Into
+	}
+	out.Patches = again(old.Patches, batch*gh*gw*out.Width)
 	if o.Readout == NoReadout && v.class != nil {
-		out.Class = make([]float32, batch*v.info.Width)
+		out.Class = again(old.Class, batch*v.info.Width)
 	}
 	tokens := v.info.Prefix + gh*gw
 	atOnce := max(1, batchTokens/tokens)
@@ -179,6 +184,14 @@ func (v *Vision) Encode(ctx context.Context, pixels []float32, batch, height, wi
 		v.encode(&out, part, first, n, height, width, o)
 	}
 	return out, nil
+}
+
+// again returns n numbers, in old memory where there is enough; all of them will be written.
+func again(old []float32, n int) []float32 {
+	if cap(old) >= n {
+		return old[:n]
+	}
+	return make([]float32, n)
 }
 
 // visionScratch is the memory of the stream of tokens and of the patches cut out of images.

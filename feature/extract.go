@@ -189,6 +189,7 @@ type extraction struct {
 	filter   imaging.Filter
 	dir      string
 	embedder embedder
+	encoded  encoder.Output // a batch; its memory is used again
 	report   Report
 	total    int // samples of this part, -1 where it is not known
 	started  time.Time
@@ -501,10 +502,12 @@ func (x *extraction) encodeBatch(ctx context.Context, b *builder, batch []pictur
 		return nil
 	}
 	pre, views := x.manifest.Preprocessing, x.manifest.Preprocessing.Views.Count()
-	out, err := x.options.Vision.Encode(ctx, pixels, len(usable)*views, pre.Size, pre.Size, encoder.EncodeOptions{Stride: pre.Stride, Layer: pre.Layer})
+	out, err := x.options.Vision.Encode(ctx, pixels, len(usable)*views, pre.Size, pre.Size,
+		encoder.EncodeOptions{Stride: pre.Stride, Layer: pre.Layer, Into: &x.encoded})
 	if err != nil {
 		return err
 	}
+	x.encoded = out
 	size := views * x.manifest.Patches * x.manifest.Vision.Width // [V, T, D_in]
 	if len(out.Patches) != len(usable)*size {
 		return fmt.Errorf("the vision encoder gave %d numbers for %d images, expected %d", len(out.Patches), len(usable), len(usable)*size)
