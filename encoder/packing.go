@@ -26,7 +26,7 @@ type layerToPack struct {
 var packedWeights = diskcache.Cache{Name: "packed", Total: 4 << 30, Entry: 3 << 30}
 
 // packedWorth is from how many packed bytes on they are kept. Only tests change it.
-var packedWorth int64 = 32 << 20
+var packedWorth int64 = 4 << 20
 
 // pack packs what layers left for later, or finds it packed.
 func (l *loader) pack() error {

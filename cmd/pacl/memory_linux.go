@@ -2,6 +2,7 @@ package main
 
 import (
 	"runtime"
+	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,8 +15,10 @@ const hugeBytes = 128 << 20
 // the memory of a photo takes one by one were half of its processor time. It is for processes that end soon: long ones have
 // their memory already, and on such a machine an encoder was up to a fifth slower with a part of it in huge pages.
 func askForHugePages() {
+	percent := debug.SetGCPercent(-1) // one collection is enough
 	span := make([]byte, hugeBytes)
 	_ = unix.Madvise(span, unix.MADV_HUGEPAGE) // a wish: without it everything works
 	runtime.KeepAlive(span)
 	runtime.GC() // from now on the span's addresses come first
+	debug.SetGCPercent(percent)
 }
