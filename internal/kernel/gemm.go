@@ -128,9 +128,8 @@ type product struct {
 	ep          Epilogue
 	m, k        int
 	blockRows   int // rows per job
-	blockPanels int // panels per job
 	rowBlocks   int
-	panelBlocks int
+	groups      []int               // where the groups of panels begin that are jobs' columns, and where the last ends
 	run         func(worker, i int) // job, bound once
 	zero, one   [panelWidth]float32
 	nativePairs bool // BFloat16 that the processor multiplies itself
@@ -167,7 +166,7 @@ const serialWork = 1 << 18
 func runProduct(dst, a Mat, transA bool, w *Weight, alpha float32, ep Epilogue) {
 	pr := getProduct()
 	if pr.prepare(dst, a, transA, w, alpha, ep) {
-		if jobs := pr.rowBlocks * pr.panelBlocks; jobs == 1 || pr.m*pr.k*w.N < serialWork {
+		if jobs := pr.rowBlocks * (len(pr.groups) - 1); jobs == 1 || pr.m*pr.k*w.N < serialWork {
 			for i := range jobs {
 				pr.job(0, i)
 			}
@@ -197,6 +196,8 @@ const (
 	blockRows = 196
 	// fewestJobs is what a product is cut into, where its panels allow it.
 	fewestJobs = 18
+	// fewestPanels is how many panels a job has, if there are so many.
+	fewestPanels = 4
 )
 
 // prepare checks the shapes and cuts the work; false: there is nothing to do.
@@ -230,20 +231,30 @@ func (pr *product) prepare(dst, a Mat, transA bool, w *Weight, alpha float32, ep
 	pr.rowBlocks = (tiles + most - 1) / most
 	pr.blockRows = (m + pr.rowBlocks - 1) / pr.rowBlocks
 	pr.rowBlocks = (m + pr.blockRows - 1) / pr.blockRows
-	// Enough jobs to share them evenly, but panels enough to pay for the left block.
+	// Enough jobs to share them evenly, but panels enough to pay for the left block; the last jobs are smaller, so that nobody
+	// waits long for the very last.
 	panels := w.panels()
 	want := (fewestJobs + pr.rowBlocks - 1) / pr.rowBlocks
-	pr.blockPanels = max(min(panels, 4), (panels+want-1)/want)
-	pr.panelBlocks = (panels + pr.blockPanels - 1) / pr.blockPanels
+	size := max(min(panels, fewestPanels), (panels+want-1)/want)
+	pr.groups = pr.groups[:0]
+	for from := 0; from < panels; from += size {
+		if left := panels - from; left <= size {
+			size = left
+			if left >= 2*fewestPanels {
+				size = (left + 1) / 2
+			}
+		}
+		pr.groups = append(pr.groups, from)
+	}
+	pr.groups = append(pr.groups, panels)
 	return true
 }
 
 func (pr *product) job(_, i int) {
 	ws := GetWorkspace()
-	first := i / pr.rowBlocks * pr.blockPanels
-	// The worker's next job, where all take turns.
-	then := (i + Workers()) / pr.rowBlocks * pr.blockPanels
-	pr.block(ws, i%pr.rowBlocks, first, min(first+pr.blockPanels, pr.w.panels()), then)
+	group, next := i/pr.rowBlocks, (i+Workers())/pr.rowBlocks // the worker's next job, where all take turns
+	then := pr.groups[min(next, len(pr.groups)-1)]
+	pr.block(ws, i%pr.rowBlocks, pr.groups[group], pr.groups[group+1], then)
 	ws.Release()
 }
 

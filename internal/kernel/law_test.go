@@ -79,28 +79,35 @@ func TestPairsToTheBit(t *testing.T) {
 			t.Skip("rounds and multiplies in float32")
 		}
 		r := rand.New(rand.NewPCG(25, 26))
-		for rows := 1; rows <= active.microRows; rows++ {
-			for _, k := range []int{1, 2, 3, 17, 64} {
-				a, b := make([]uint16, rows*2*k), make([]float32, k*panelWidth)
+		for rows := 1; rows <= 2*active.microRows+3; rows++ {
+			for _, k := range []int{0, 1, 2, 3, 17, 64} {
+				panels := 1 + (rows+k)%3
+				width, gap := panels*panelWidth, 16*(rows%2)
+				a, b := make([]uint16, rows*2*k+2), make([]float32, panels*(k+1)*panelWidth)
 				for i := range a {
 					a[i] = Float32ToBF16(float32(r.NormFloat64()))
 				}
 				for i := range b {
 					b[i] = math.Float32frombits(uint32(Float32ToBF16(float32(r.NormFloat64())))<<16 | uint32(Float32ToBF16(float32(r.NormFloat64()))))
 				}
-				got, want := make([]float32, rows*panelWidth+40), make([]float32, rows*panelWidth+40)
+				got, want := make([]float32, rows*(width+gap)+40), make([]float32, rows*(width+gap)+40)
 				for i := range got {
 					got[i] = float32(r.NormFloat64())
 				}
 				copy(want, got)
-				m := multiplier{a: address(&a[0]), rs: uintptr(4 * k), cs: 4, b: address(&b[0]), panels: 1, c: address(&got[0]), ldc: 4 * panelWidth, k: k, add: flag(k%2 == 1)}
+				m := multiplier{
+					a: address(&a[0]), rs: uintptr(4 * k), cs: 4, k: k, b: address(&b[0]), panels: panels, panelBytes: uintptr(4 * panelWidth * (k + 1)),
+					c: address(&got[0]), ldc: uintptr(4 * (width + gap)), add: flag(k%2 == 1),
+				}
+				m.ahead = uintptr(m.b)
+				m.end = m.ahead + uintptr(4*len(b))
 				m.cut(rows)
 				active.microBF16(&m)
 				m.c = address(&want[0])
 				microBF16Go(&m)
 				for i := range got {
 					if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
-						t.Fatalf("%d rows, k %d: [%d] = %v, expected %v", rows, k, i, got[i], want[i])
+						t.Fatalf("%d rows, k %d, %d panels: [%d] = %v, expected %v", rows, k, panels, i, got[i], want[i])
 					}
 				}
 			}
