@@ -19,28 +19,12 @@ var portable = kernelSet{
 	peakF32: peakF32Go, peakBF16: peakF32Go,
 }
 
-func microF32Go(m *multiplier) {
-	microGo(m, func(sum *[panelWidth]float32, unit uint32, panel *[panelWidth]float32) {
-		x := math.Float32frombits(unit)
-		for j := range sum {
-			sum[j] += x * panel[j]
-		}
-	})
-}
+func microF32Go(m *multiplier) { microGo(m, rowF32) }
 
-func microBF16Go(m *multiplier) {
-	microGo(m, func(sum *[panelWidth]float32, pair uint32, panel *[panelWidth]float32) {
-		even, odd := math.Float32frombits(pair<<16), math.Float32frombits(pair&0xffff0000)
-		for j := range sum {
-			unit := math.Float32bits(panel[j])
-			sum[j] += odd * math.Float32frombits(unit&0xffff0000)
-			sum[j] += even * math.Float32frombits(unit<<16)
-		}
-	})
-}
+func microBF16Go(m *multiplier) { microGo(m, rowBF16) }
 
-// microGo walks over the sums; step adds the products of a unit of the left operand and a row of the panel.
-func microGo(m *multiplier, step func(sum *[panelWidth]float32, unit uint32, panel *[panelWidth]float32)) {
+// microGo calls row for every row of every panel.
+func microGo(m *multiplier, row func(out *[panelWidth]float32, m *multiplier, a, panel address)) {
 	for q := range m.panels {
 		panel := unsafe.Add(m.b, uintptr(q)*m.panelBytes)
 		for i := range m.rows() {
@@ -48,11 +32,37 @@ func microGo(m *multiplier, step func(sum *[panelWidth]float32, unit uint32, pan
 			if m.add == 0 {
 				*out = [panelWidth]float32{}
 			}
-			for p := range m.k {
-				step(out, *(*uint32)(unsafe.Add(m.a, uintptr(i)*m.rs+uintptr(p)*m.cs)), (*[panelWidth]float32)(unsafe.Add(panel, p*4*panelWidth)))
-			}
+			row(out, m, unsafe.Add(m.a, uintptr(i)*m.rs), panel)
 		}
 	}
+}
+
+// rowF32 adds the products of one row and a panel to out.
+func rowF32(out *[panelWidth]float32, m *multiplier, a, panel address) {
+	sum := *out
+	for p := range m.k {
+		x := *(*float32)(unsafe.Add(a, uintptr(p)*m.cs))
+		y := (*[panelWidth]float32)(unsafe.Add(panel, p*4*panelWidth))
+		for j := range sum {
+			sum[j] += x * y[j]
+		}
+	}
+	*out = sum
+}
+
+// rowBF16 is rowF32 for pairs of bfloat16.
+func rowBF16(out *[panelWidth]float32, m *multiplier, a, panel address) {
+	sum := *out
+	for p := range m.k {
+		pair := *(*uint32)(unsafe.Add(a, uintptr(p)*m.cs))
+		even, odd := math.Float32frombits(pair<<16), math.Float32frombits(pair&0xffff0000)
+		y := (*[panelWidth]uint32)(unsafe.Add(panel, p*4*panelWidth))
+		for j := range sum {
+			sum[j] += odd * math.Float32frombits(y[j]&0xffff0000)
+			sum[j] += even * math.Float32frombits(y[j]<<16)
+		}
+	}
+	*out = sum
 }
 
 func finishRowGo(f *finisher, act Activation, i int, store func(j int, y float32), load func(j int) float32) {
