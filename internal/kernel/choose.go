@@ -20,10 +20,10 @@ func choose() *kernelSet {
 // Name is the instruction set in use: portable, avx2, avx512 or avx512bf16.
 func Name() string { return active.name }
 
-// Default is the precision that this processor multiplies fastest: BFloat16 where
-// it has instructions for it.
+// Default is the precision that this processor multiplies fastest: BFloat16 where it has instructions for it that are
+// faster than those for float32.
 func Default() Precision {
-	if active.bf16 && active != &portable {
+	if active.bf16 && active != &portable && !slowBF16() {
 		return BFloat16
 	}
 	return Float32
@@ -38,6 +38,9 @@ func Features() []string {
 			line += " (chosen)"
 		}
 		lines = append(lines, line)
+	}
+	if active.bf16 && slowBF16() {
+		lines = append(lines, "f32 products are faster than bf16 ones on processors with AMX, whose tiles are not used")
 	}
 	if wanted := os.Getenv("PACL_CPU"); wanted != "" {
 		line := "PACL_CPU=" + wanted

@@ -19,6 +19,10 @@ func available() []*kernelSet {
 	return sets
 }
 
+// slowBF16 says that VDPBF16PS is slower than multiplying in float32. Processors with AMX leave bfloat16 to its tiles: a core of
+// a Xeon reached 80 GFLOP/s by VDPBF16PS and 165 by VFMADD231PS. AMD's run the former at twice the speed of the latter.
+func slowBF16() bool { return cpu.X86.HasAMXBF16 }
+
 func processor() []string {
 	line := "processor:"
 	for _, f := range []struct {
@@ -27,7 +31,7 @@ func processor() []string {
 	}{
 		{"avx2", cpu.X86.HasAVX2}, {"fma", cpu.X86.HasFMA}, {"avx512f", cpu.X86.HasAVX512F},
 		{"avx512bw", cpu.X86.HasAVX512BW}, {"avx512dq", cpu.X86.HasAVX512DQ}, {"avx512vl", cpu.X86.HasAVX512VL},
-		{"avx512bf16", cpu.X86.HasAVX512BF16},
+		{"avx512bf16", cpu.X86.HasAVX512BF16}, {"amxbf16", cpu.X86.HasAMXBF16},
 	} {
 		if f.has {
 			line += " " + f.name
