@@ -6,7 +6,6 @@ func (g *gen) softmax(name string, half bool) {
 		negativeInfinity = 0xff800000
 		log2E            = 1.44269504088896341
 		shift, scale     = 29, 30
-		polynomial       = 20
 	)
 	kind, size, terms := "float32", 4, powerOfTwo
 	if half {
@@ -57,10 +56,7 @@ func (g *gen) softmax(name string, half bool) {
 	g.label(rescale)
 	g.op("VSUBSS X0, X1, X5")
 	g.op("VMULSS %s, X5, X5", g.number(log2E))
-	for i, c := range powerOfTwo {
-		g.op("VMOVUPS %s, Z%d", g.number(c), polynomial+i)
-	}
-	g.power(5, 6, polynomial, len(powerOfTwo))
+	g.power(5, g.spare(), 6, g.inRegisters(powerOfTwo))
 	g.op("JMP  %s", same)
 	g.label(nothing)
 	g.op("VPXORD X28, X28, X28 // -Inf only: from zero, so that they become zero and NaN stays")
@@ -75,33 +71,15 @@ func (g *gen) softmax(name string, half bool) {
 	g.op("VMULPS %s, Z%d, Z%d", g.number(log2E), shift, shift)
 	g.op("VBROADCASTSS scale+24(FP), Z%d", scale)
 	g.op("VMULPS %s, Z%d, Z%d", g.number(log2E), scale, scale)
-	for i, c := range terms {
-		g.op("VMOVUPS %s, Z%d", g.number(c), polynomial+i)
-	}
+	polynomial := g.inRegisters(terms)
 	begin()
-	for u := range 4 {
-		g.zero(u)
-	}
-	g.each(4, func(u int, tail bool) {
-		x := 4 + 3*u
-		g.load(x, g.at("SI", u, 4), tail)
-		g.op("VFMSUB213PS Z%d, Z%d, Z%d", shift, scale, x)
-		g.power(x, x+1, polynomial, len(terms))
-		if tail {
-			g.op("VADDPS Z%d, Z%d, K1, Z%d", x, u, u)
-		} else {
-			g.op("VADDPS Z%d, Z%d, Z%d", x, u, u)
-		}
+	g.exponentials(4, scale, shift, func(x int) { g.power(x, g.spare(), x+1, polynomial) }, func(x, u int, tail bool) {
 		if half {
 			g.storeBF16(x, x+1, x+2, g.at("DI", u, 2), tail)
 		} else {
 			g.store(x, g.at("DI", u, 4), tail)
 		}
 	}, advance)
-	for u := 1; u < 4; u++ {
-		g.op("VADDPS Z%d, Z0, Z0", u)
-	}
-	g.fold("VADDPS")
 	g.op("VADDSS 4(R8), X0, X0")
 	g.op("VMOVSS X0, 4(R8)")
 	g.ret()

@@ -144,17 +144,33 @@ var powerOfTwo = []float32{0.00187757670004446, 0.008989340023520882, 0.05582631
 // coarsePowerOfTwo is the same with a relative error of 7.5e-5, for what is rounded to bfloat16 next.
 var coarsePowerOfTwo = []float32{0.07802452266443136, 0.2260671553931319, 0.6958335405064467, 0.9999252185640101}
 
-// power replaces x by 2^x with the polynomial of so many terms in registers from c on; p is
+// power replaces x by 2^x with the polynomial of these operands, the highest power first; r and p are
 // scratch. VREDUCEPS takes the whole part off and VSCALEFPS multiplies by two to
 // its power; both give the right limits for infinities.
-func (g *gen) power(x, p, c, terms int) {
-	r := g.spare()
+func (g *gen) power(x, r, p int, polynomial []string) {
 	g.op("VREDUCEPS $1, %s, %s", g.v(x), g.v(r))
-	g.op("VMOVAPS %s, %s", g.v(c), g.v(p))
-	for i := 1; i < terms; i++ {
-		g.op("VFMADD213PS %s, %s, %s", g.v(c+i), g.v(r), g.v(p))
+	g.op("VMOVUPS %s, %s", polynomial[0], g.v(p))
+	for _, c := range polynomial[1:] {
+		g.op("VFMADD213PS %s, %s, %s", c, g.v(r), g.v(p))
 	}
 	g.op("VSCALEFPS %s, %s, %s", g.v(x), g.v(p), g.v(x))
+}
+
+// inMemory are the coefficients of a polynomial as memory operands.
+func (g *gen) inMemory(coefficients []float32) (operands []string) {
+	for _, c := range coefficients {
+		operands = append(operands, g.number(c))
+	}
+	return operands
+}
+
+// inRegisters loads them into registers from 20 on.
+func (g *gen) inRegisters(coefficients []float32) (operands []string) {
+	for i, c := range coefficients {
+		g.op("VMOVUPS %s, %s", g.number(c), g.v(20+i))
+		operands = append(operands, g.v(20+i))
+	}
+	return operands
 }
 
 // gelu replaces x by x/2 (1 + erf(x/sqrt 2)): erf as the rational function of
@@ -216,12 +232,7 @@ func (g *gen) exponent() float32 {
 // gate replaces x by x/(1 + exp(t/exponent)); t, n and p are scratch.
 func (g *gen) gate(x, t, n, p int) {
 	if g.coarse {
-		g.op("VREDUCEPS $1, %s, %s", g.v(t), g.v(n))
-		g.op("VMOVUPS %s, %s", g.number(coarsePowerOfTwo[0]), g.v(p))
-		for _, c := range coarsePowerOfTwo[1:] {
-			g.op("VFMADD213PS %s, %s, %s", g.number(c), g.v(n), g.v(p))
-		}
-		g.op("VSCALEFPS %s, %s, %s", g.v(t), g.v(p), g.v(t))
+		g.power(t, n, p, g.inMemory(coarsePowerOfTwo))
 		g.op("VADDPS %s, %s, %s", g.number(1), g.v(t), g.v(t))
 		g.op("VRCP14PS %s, %s", g.v(t), g.v(t))
 		g.op("VMULPS %s, %s, %s", g.v(t), g.v(x), g.v(x))
@@ -564,15 +575,27 @@ func (g *gen) expSum(name string, fast bool) {
 	if g.lanes == 8 {
 		unroll = 3
 	}
-	fast = fast && g.lanes == 16
-	if fast {
+	exponential := func(x int) { g.exp(x, x+1, x+2) }
+	if fast && g.lanes == 16 {
 		// exp(t) = 2^(t/ln 2), in the logarithm to base 2 from the start.
 		g.op("VMULPS %s, %s, %s", g.number(1.44269504088896341), g.v(scale), g.v(scale))
 		g.op("VMULPS %s, %s, %s", g.number(1.44269504088896341), g.v(shift), g.v(shift))
-		for i, c := range powerOfTwo {
-			g.op("VMOVUPS %s, %s", g.number(c), g.v(20+i))
-		}
+		polynomial := g.inRegisters(powerOfTwo)
+		exponential = func(x int) { g.power(x, g.spare(), x+1, polynomial) }
 	}
+	g.exponentials(unroll, scale, shift, exponential, func(x, u int, tail bool) {
+		g.store(x, g.at("DI", u, 4), tail)
+	}, func(n int) {
+		g.op("ADDQ $%d, SI", 4*n)
+		g.op("ADDQ $%d, DI", 4*n)
+	})
+	g.op("VMOVSS X0, ret+32(FP)")
+	g.ret()
+}
+
+// exponentials walks over the CX numbers at SI: exponential replaces scale times a number less shift by its exponential, store
+// writes it, and the sum of all is left in X0. Each number has three registers from its own on.
+func (g *gen) exponentials(unroll, scale, shift int, exponential func(x int), store func(x, u int, tail bool), advance func(n int)) {
 	for u := range unroll {
 		g.zero(u)
 	}
@@ -580,25 +603,16 @@ func (g *gen) expSum(name string, fast bool) {
 		x := unroll + 3*u
 		g.load(x, g.at("SI", u, 4), tail)
 		g.op("VFMSUB213PS %s, %s, %s", g.v(shift), g.v(scale), g.v(x))
-		if fast {
-			g.power(x, x+1, 20, len(powerOfTwo))
-		} else {
-			g.exp(x, x+1, x+2)
-		}
+		exponential(x)
 		if tail {
 			g.op("VADDPS %s, %s, K1, %s", g.v(x), g.v(u), g.v(u))
 		} else {
 			g.op("VADDPS %s, %s, %s", g.v(x), g.v(u), g.v(u))
 		}
-		g.store(x, g.at("DI", u, 4), tail)
-	}, func(n int) {
-		g.op("ADDQ $%d, SI", 4*n)
-		g.op("ADDQ $%d, DI", 4*n)
-	})
+		store(x, u, tail)
+	}, advance)
 	for u := 1; u < unroll; u++ {
 		g.op("VADDPS %s, %s, %s", g.v(u), g.v(0), g.v(0))
 	}
 	g.fold("VADDPS")
-	g.op("VMOVSS X0, ret+32(FP)")
-	g.ret()
 }
