@@ -8,8 +8,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
-	"sync"
+
+	"github.com/pacl/pacl/internal/lazyregexp"
 )
 
 // openCOCO reads captions as COCO publishes them (images and annotations, joined by the image's id) or as Karpathy's
@@ -209,7 +209,7 @@ func skipValue(decoder *json.Decoder) error {
 	}
 }
 
-var cocoSplit = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`_([a-z]+[0-9]{4})\.json`) })
+var cocoSplit = lazyregexp.New(`_([a-z]+[0-9]{4})\.json`)
 
 // cocoRoot finds where the images of COCO's captions are. Published archives unpack to annotations/captions_val2017.json
 // beside val2017/.

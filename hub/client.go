@@ -11,11 +11,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/pacl/pacl/internal/lazyregexp"
 )
 
 const (
@@ -237,7 +237,7 @@ func (c *client) isEndpoint(address *url.URL) bool {
 }
 
 // commitPattern is what a commit may look like; it becomes a directory's name.
-var commitPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z_-]{0,63}$`) })
+var commitPattern = lazyregexp.New(`^[0-9A-Za-z][0-9A-Za-z_-]{0,63}$`)
 
 // list asks for the commit of a revision and the names of its files.
 func (c *client) list(ctx context.Context, id, revision string) (commit string, names []string, err error) {
@@ -282,7 +282,7 @@ func (c *client) list(ctx context.Context, id, revision string) (commit string, 
 	return answer.SHA, names, nil
 }
 
-var etagPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`) })
+var etagPattern = lazyregexp.New(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
 // describe asks for hash and size of a file. Where its content lies elsewhere, the hub's own answer is the one that counts.
 func (c *client) describe(ctx context.Context, id, commit, name string) (remoteFile, error) {

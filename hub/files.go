@@ -6,10 +6,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
+
+	"github.com/pacl/pacl/internal/lazyregexp"
 )
 
 // small are the files beside the weights that some family reads.
@@ -26,7 +26,7 @@ var weightNames = []string{
 	"open_clip_pytorch_model.bin", "pytorch_model.bin", "pytorch_model.bin.index.json",
 }
 
-var shardPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(.+)-\d{5}-of-\d{5}(\.\w+)$`) })
+var shardPattern = lazyregexp.New(`^(.+)-\d{5}-of-\d{5}(\.\w+)$`)
 
 // neededFiles picks the files of a model that the program reads: small ones, and one set of weights, safetensors before
 // pickles. Names are kept in the order given, the weights last.

@@ -7,16 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
+
+	"github.com/pacl/pacl/internal/lazyregexp"
 )
 
 // idPattern is what a hub id looks like: organisation/name, with a revision behind an @ where one is wanted.
-var idPattern = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?$`)
-})
+var idPattern = lazyregexp.New(`^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?$`)
 
 // IsID says whether a reference can be a hub id.
 func IsID(reference string) bool {

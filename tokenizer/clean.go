@@ -2,15 +2,15 @@ package tokenizer
 
 import (
 	"html"
-	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"unicode"
 
 	"golang.org/x/text/cases"
 	"golang.org/x/text/language"
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/pacl/pacl/internal/lazyregexp"
 )
 
 // cleanCLIP does to a text what CLIP's authors do before they split it: ftfy's mending (without its guessing of wrong
@@ -80,9 +80,9 @@ func mendLine(line string, entities bool) string {
 }
 
 var (
-	entityWithSemicolon = lazyPattern(`&#?[0-9A-Za-z]{1,24};`)
-	terminalEscape      = lazyPattern("\x1b\\[[0-9;]*[a-zA-Z]")
-	anyEntity           = lazyPattern(`&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?)`)
+	entityWithSemicolon = lazyregexp.New(`&#?[0-9A-Za-z]{1,24};`)
+	terminalEscape      = lazyregexp.New("\x1b\\[[0-9;]*[a-zA-Z]")
+	anyEntity           = lazyregexp.New(`&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?)`)
 )
 
 // mendEntity unescapes one entity if all of it, semicolon included, is one. Names that somebody turned into capitals
@@ -200,9 +200,4 @@ func dropControl(c rune) rune {
 		return -1
 	}
 	return c
-}
-
-// lazyPattern compiles a pattern when it is first asked for.
-func lazyPattern(pattern string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }
