@@ -15,6 +15,7 @@ import (
 	"github.com/pacl/pacl/caption"
 	"github.com/pacl/pacl/encoder"
 	"github.com/pacl/pacl/imaging"
+	"github.com/pacl/pacl/internal/atomicfile"
 	"github.com/pacl/pacl/internal/filelock"
 	"github.com/pacl/pacl/internal/kernel"
 )
@@ -52,8 +53,11 @@ type ExtractOptions struct {
 	// Progress, where not nil, is called after each batch, from one goroutine at a time.
 	Progress func(ExtractProgress)
 
-	create createFile // tests put a full disk here
+	write writeFile // tests put a full disk here
 }
+
+// writeFile replaces a file by what fill writes, at once or not at all.
+type writeFile func(path string, fill func(io.Writer) error) error
 
 // ExtractProgress says how far an extraction is.
 type ExtractProgress struct {
@@ -123,8 +127,8 @@ func (o *ExtractOptions) manifest() (Manifest, imaging.Filter, error) {
 	if o.Views.Crops > 0 && o.Views.MinScale == 0 {
 		o.Views.MinScale = 0.5
 	}
-	if o.create == nil {
-		o.create = createOnDisk
+	if o.write == nil {
+		o.write = atomicfile.WriteSynced
 	}
 	bad := func(format string, args ...any) (Manifest, imaging.Filter, error) {
 		return Manifest{}, 0, fmt.Errorf("features: "+format, args...)
@@ -255,10 +259,10 @@ func (x *extraction) resume() (int, error) {
 	held, err := readManifest(x.dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := removeTemporary(x.dir); err != nil {
+		if err := atomicfile.RemoveUnfinished(x.dir); err != nil {
 			return 0, err
 		}
-		return 0, x.manifest.write(x.dir, x.options.create)
+		return 0, x.manifest.write(x.dir, x.options.write)
 	case err != nil:
 		return 0, err
 	}
@@ -268,7 +272,7 @@ func (x *extraction) resume() (int, error) {
 	if held.Part != x.manifest.Part {
 		return 0, fmt.Errorf("%s holds another cache: part %d, not %d", x.dir, held.Part.Index+1, x.manifest.Part.Index+1)
 	}
-	if err := removeTemporary(x.dir); err != nil {
+	if err := atomicfile.RemoveUnfinished(x.dir); err != nil {
 		return 0, err
 	}
 	for number := 0; ; number++ {
@@ -528,7 +532,7 @@ func (x *extraction) writeShards(shards <-chan finishedShard, cancel context.Can
 			continue
 		}
 		m := x.manifest
-		if failed = s.write(shardPath(x.dir, s.number), x.options.create, m.Preprocessing.Views.Count(), m.Patches, m.Vision.Width); failed != nil {
+		if failed = s.write(shardPath(x.dir, s.number), x.options.write, m.Preprocessing.Views.Count(), m.Patches, m.Vision.Width); failed != nil {
 			cancel(failed)
 		}
 	}
@@ -583,7 +587,7 @@ func (x *extraction) finish(shards int) error {
 			x.report.Samples, len(x.report.Failures), x.report.TextlessImages)
 	}
 	if len(x.report.Failures) > 0 {
-		err := writeAtomic(filepath.Join(x.dir, ReportName), x.options.create, func(w writer) error {
+		err := x.options.write(filepath.Join(x.dir, ReportName), func(w io.Writer) error {
 			for _, f := range x.report.Failures {
 				if _, err := fmt.Fprintf(w, "%s\t%s\n", f.Key, f.Error); err != nil {
 					return err
@@ -597,7 +601,7 @@ func (x *extraction) finish(shards int) error {
 	}
 	m := x.manifest
 	m.Complete, m.Shards, m.Images = true, shards, x.report.Images
-	return m.write(x.dir, x.options.create)
+	return m.write(x.dir, x.options.write)
 }
 
 // ReportName is the file in a cache directory that names the images that could not be read.

@@ -19,6 +19,7 @@ import (
 	"github.com/pacl/pacl/caption"
 	"github.com/pacl/pacl/encoder"
 	"github.com/pacl/pacl/imaging"
+	"github.com/pacl/pacl/internal/atomicfile"
 )
 
 // picture24 is a PNG whose colours depend on the number.
@@ -269,7 +270,7 @@ func TestExtractGoesOnAfterAnInterruption(t *testing.T) {
 			t.Errorf("an unfinished cache opens: %v", err)
 		}
 		// What a killed run leaves behind is cleared away.
-		left := filepath.Join(dir, temporaryPrefix+"shard-00001.safetensors")
+		left := filepath.Join(dir, ".writing-shard-00001.safetensors-1")
 		if err := os.WriteFile(left, []byte("half"), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -299,23 +300,22 @@ func TestExtractGoesOnAfterAnInterruption(t *testing.T) {
 type fullDisk struct{ left int }
 
 type fullDiskFile struct {
-	writer
+	io.Writer
 	disk *fullDisk
 }
 
-func (d *fullDisk) create(path string) (writer, error) {
-	file, err := createOnDisk(path)
-	return fullDiskFile{file, d}, err
+func (d *fullDisk) write(path string, fill func(io.Writer) error) error {
+	return atomicfile.WriteSynced(path, func(w io.Writer) error { return fill(fullDiskFile{w, d}) })
 }
 
 func (f fullDiskFile) Write(data []byte) (int, error) {
 	if len(data) > f.disk.left {
-		n, _ := f.writer.Write(data[:f.disk.left])
+		n, _ := f.Writer.Write(data[:f.disk.left])
 		f.disk.left = 0
 		return n, syscall.ENOSPC
 	}
 	f.disk.left -= len(data)
-	return f.writer.Write(data)
+	return f.Writer.Write(data)
 }
 
 func TestExtractOnAFullDisk(t *testing.T) {
@@ -328,7 +328,7 @@ func TestExtractOnAFullDisk(t *testing.T) {
 		dir := t.TempDir()
 		o := options(dir, newList(t, 40))
 		disk := &fullDisk{left: space}
-		o.create = disk.create
+		o.write = disk.write
 		if _, err := extractSmall(t, context.Background(), o); !errors.Is(err, syscall.ENOSPC) {
 			t.Fatalf("%d bytes of space: error %v, expected %v", space, err, syscall.ENOSPC)
 		}
@@ -337,7 +337,7 @@ func TestExtractOnAFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, e := range entries {
-			if strings.HasPrefix(e.Name(), temporaryPrefix) {
+			if strings.HasPrefix(e.Name(), ".writing-") {
 				t.Errorf("%d bytes of space: %s was left behind", space, e.Name())
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -212,12 +213,12 @@ func parseManifest(text []byte) (Manifest, error) {
 }
 
 // write stores the manifest atomically.
-func (m Manifest) write(dir string, create createFile) error {
+func (m Manifest) write(dir string, write writeFile) error {
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
 	}
-	return writeAtomic(filepath.Join(dir, manifestName), create, func(w writer) error {
+	return write(filepath.Join(dir, manifestName), func(w io.Writer) error {
 		_, err := w.Write(append(text, '\n'))
 		return err
 	})

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"path/filepath"
 	"unsafe"
@@ -126,7 +127,7 @@ func textSections(name string, texts []string) []section {
 }
 
 // write stores the shard as a safetensors file, atomically.
-func (b *builder) write(path string, create createFile, views, patches, tokenWidth int) error {
+func (b *builder) write(path string, write writeFile, views, patches, tokenWidth int) error {
 	report, err := json.Marshal(b.report)
 	if err != nil {
 		return err
@@ -146,7 +147,7 @@ func (b *builder) write(path string, create createFile, views, patches, tokenWid
 	for (8+len(text))%64 != 0 {
 		text = append(text, ' ')
 	}
-	return writeAtomic(path, create, func(w writer) error {
+	return write(path, func(w io.Writer) error {
 		if _, err := w.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(text)))); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // prefix marks files that a killed process may leave behind.
@@ -58,6 +59,22 @@ func write(path string, sync bool, fill func(io.Writer) error) (err error) {
 	}
 	if sync {
 		syncDir(filepath.Dir(path))
+	}
+	return nil
+}
+
+// RemoveUnfinished clears a folder of what killed processes left behind. Nobody else may be writing there.
+func RemoveUnfinished(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), prefix) {
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
