@@ -38,23 +38,13 @@ const pretrainingWindow = 50
 // pretrainingPanels are the curves of a pre-training. A loss of 0 is one that the step did not have: those of mosaics lack CLIP's.
 func pretrainingPanels(log []pretrain.Record) []render.Panel {
 	series := func(name string, value func(pretrain.Record) float64) render.Series {
-		s := render.Series{Name: name}
-		for _, r := range log {
-			s.X, s.Y = append(s.X, float64(r.Step)), append(s.Y, value(r))
-		}
-		return s
+		return gather(log, name, func(r pretrain.Record) (int, float64, bool) { return r.Step, value(r), true })
 	}
 	smooth := func(name string, value func(pretrain.Record) float64) render.Series {
 		return runningMean(series(name, value), pretrainingWindow)
 	}
 	loss := func(name string, value func(pretrain.Record) float64) render.Series {
-		s := render.Series{Name: name}
-		for _, r := range log {
-			if y := value(r); y != 0 {
-				s.X, s.Y = append(s.X, float64(r.Step)), append(s.Y, y)
-			}
-		}
-		return runningMean(s, pretrainingWindow)
+		return runningMean(gather(log, name, func(r pretrain.Record) (int, float64, bool) { return r.Step, value(r), value(r) != 0 }), pretrainingWindow)
 	}
 	return []render.Panel{
 		{Title: fmt.Sprintf("loss, mean over %d steps", pretrainingWindow), XLabel: "step", Series: []render.Series{
@@ -75,6 +65,17 @@ func pretrainingPanels(log []pretrain.Record) []render.Panel {
 	}
 }
 
+// gather makes a series of those records of a log that have the value.
+func gather[R any](log []R, name string, point func(R) (step int, value float64, ok bool)) render.Series {
+	s := render.Series{Name: name}
+	for _, r := range log {
+		if step, value, ok := point(r); ok {
+			s.X, s.Y = append(s.X, float64(step)), append(s.Y, value)
+		}
+	}
+	return s
+}
+
 // runningMean is the mean of each value of a series and those before it, window in all.
 func runningMean(s render.Series, window int) render.Series {
 	mean := render.Series{Name: s.Name, X: s.X, Y: make([]float64, len(s.Y)), Strong: true}
@@ -93,20 +94,17 @@ func runningMean(s render.Series, window int) render.Series {
 func trainingPanels(log []align.Progress) []render.Panel {
 	perEpoch := max(log[0].Steps/max(log[0].Epochs, 1), 1)
 	series := func(name string, value func(align.Progress) float64) render.Series {
-		s := render.Series{Name: name}
-		for _, p := range log {
-			s.X, s.Y = append(s.X, float64(p.Step)), append(s.Y, value(p))
-		}
-		return s
+		return gather(log, name, func(p align.Progress) (int, float64, bool) { return p.Step, value(p), true })
 	}
 	smooth := func(s render.Series) render.Series { return runningMean(s, perEpoch) }
 	validation := func(name string, value func(*align.Validation) float64) render.Series {
-		s := render.Series{Name: name, Strong: true}
-		for _, p := range log {
-			if p.Validation != nil {
-				s.X, s.Y = append(s.X, float64(p.Step)), append(s.Y, value(p.Validation))
+		s := gather(log, name, func(p align.Progress) (int, float64, bool) {
+			if p.Validation == nil {
+				return 0, 0, false
 			}
-		}
+			return p.Step, value(p.Validation), true
+		})
+		s.Strong = true
 		return s
 	}
 	loss := series("batches", func(p align.Progress) float64 { return p.Loss })
