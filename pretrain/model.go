@@ -98,6 +98,7 @@ type imagePass[T real] struct {
 	count        int
 	placement    placement
 	cells        []int // [B*N] each patch's place in the grid of positions
+	rowCells     []int // [R] the same of each row of all sequences, -1 of class tokens
 	rotation     rotation[T]
 	trace        trace[T]
 	columns, raw mat[T] // [B*N, 3*P*P] pixels by patch; [R, w] embeddings before the first norm
@@ -157,11 +158,12 @@ func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, p
 		from := pl.row(i, n) * w
 		copy(tr.raw.data[from:from+n*w], tr.local.data[i*n*w:(i+1)*n*w])
 	}
+	tr.placeRows(n)
 	if c.Vision.RopeTheta > 0 {
-		tr.rotate(c, n)
+		tr.rotate(c)
 	} else {
 		positions := matrix(at(p, v.positions), c.patches()+1, w)
-		for row, cell := range tr.rowCells(n) {
+		for row, cell := range tr.rowCells {
 			e.add(tr.raw.row(row), positions.row(1+cell))
 		}
 	}
@@ -218,7 +220,7 @@ func imagesGrad[T real](e engine[T], m *dual, p, g []T, tr *imagePass[T], dEmbed
 	}
 	if m.config.Vision.RopeTheta == 0 {
 		positions := matrix(at(g, v.positions), m.config.patches()+1, w)
-		for row, cell := range tr.rowCells(n) {
+		for row, cell := range tr.rowCells {
 			e.add(positions.row(1+cell), d.row(row))
 		}
 	}
@@ -229,25 +231,24 @@ func imagesGrad[T real](e engine[T], m *dual, p, g []T, tr *imagePass[T], dEmbed
 	linearGrad(e, mat[T]{}, local, tr.columns, at(p, v.patchWeight), at(g, v.patchWeight), nil, false)
 }
 
-// rowCells lists the cell of each row in the grid of positions, -1 for class tokens; n is the number of a picture's patches.
-func (tr *imagePass[T]) rowCells(n int) []int {
+// placeRows fills rowCells from cells; n is the number of a picture's patches.
+func (tr *imagePass[T]) placeRows(n int) {
 	offsets := tr.trace.offsets
-	cells := make([]int, offsets[len(offsets)-1])
+	grow(&tr.rowCells, offsets[len(offsets)-1])
 	for _, first := range offsets[:len(offsets)-1] {
-		cells[first] = -1
+		tr.rowCells[first] = -1
 	}
 	for i := range tr.count {
-		copy(cells[tr.placement.row(i, n):], tr.cells[i*n:(i+1)*n])
+		copy(tr.rowCells[tr.placement.row(i, n):], tr.cells[i*n:(i+1)*n])
 	}
-	return cells
 }
 
 // rotate prepares the rotation of the pass's rows.
-func (tr *imagePass[T]) rotate(c Config, n int) {
+func (tr *imagePass[T]) rotate(c Config) {
 	if tr.rotation.head == 0 {
 		tr.rotation = newRotation[T](c.Vision.RopeTheta, c.Vision.Width/c.Vision.Heads, c.Vision.ImageSize/c.Vision.PatchSize)
 	}
-	tr.rotation.cells = tr.rowCells(n)
+	tr.rotation.cells = tr.rowCells
 	tr.trace.turns = &tr.rotation
 }
 

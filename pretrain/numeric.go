@@ -199,7 +199,7 @@ func activationSlope(x float64, act kernel.Activation) float64 {
 }
 
 // grow returns *buffer with n numbers; what it held is lost when it had to grow.
-func grow[T real](buffer *[]T, n int) []T {
+func grow[T any](buffer *[]T, n int) []T {
 	if cap(*buffer) < n {
 		*buffer = make([]T, n)
 	}
