@@ -1,0 +1,49 @@
+//go:build unix
+
+package diskcache
+
+import (
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+)
+
+// TestMap stores results of sizes around those at which memory is laid out in another way, and reads them while others of the
+// same size come and go.
+func TestMap(t *testing.T) {
+	t.Setenv("PACL_CACHE", t.TempDir())
+	c := Cache{Name: "things", Total: 64 << 20, Entry: 16 << 20}
+	random := rand.NewChaCha8([32]byte{1})
+	for _, size := range []int{1, 4095, 2<<20 - 1, 2 << 20, 2<<20 + 1, 5<<20 + 3} {
+		want := make([]byte, size)
+		random.Read(want)
+		key := Key(string(want[:1]))
+		err := c.Write(key, int64(size), func(w io.Writer) error {
+			_, err := w.Write(want)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, ok := c.Map(key)
+		if !ok {
+			t.Fatalf("%d bytes: not found", size)
+		}
+		for range 3 {
+			again, ok := c.Map(key)
+			if !ok || !bytes.Equal(again.Data, want) {
+				t.Errorf("%d bytes: another content, or none", size)
+			}
+			runtime.GC() // gives back what nobody holds
+		}
+		if !bytes.Equal(first.Data, want) || cap(first.Data) < size {
+			t.Errorf("%d bytes: another content after others were given back", size)
+		}
+		runtime.KeepAlive(first)
+	}
+	if _, ok := c.Map(Key("nothing")); ok {
+		t.Error("found what was never stored")
+	}
+}
