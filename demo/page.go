@@ -8,6 +8,7 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/pacl/pacl/internal/atomicfile"
 )
@@ -15,13 +16,15 @@ import (
 //go:embed page.html
 var pageSource string
 
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"percent": func(share float64) string { return fmt.Sprintf("%.1f", 100*share) },
-	"jpeg": func(data []byte) template.URL {
-		return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(data))
-	},
-	"bar": func(share float64) template.CSS { return template.CSS(fmt.Sprintf("width:%.1f%%", 100*share)) },
-}).Parse(pageSource))
+var pageTemplate = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Funcs(template.FuncMap{
+		"percent": func(share float64) string { return fmt.Sprintf("%.1f", 100*share) },
+		"jpeg": func(data []byte) template.URL {
+			return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(data))
+		},
+		"bar": func(share float64) template.CSS { return template.CSS(fmt.Sprintf("width:%.1f%%", 100*share)) },
+	}).Parse(pageSource))
+})
 
 // page is what the template is given.
 type page struct {
@@ -44,7 +47,7 @@ func (r *Report) writePage(dir string) (err error) {
 		p.Curve = polyline(r.Live.Losses, 600, 120)
 	}
 	r.Page = filepath.Join(dir, "index.html")
-	return atomicfile.Write(r.Page, func(w io.Writer) error { return pageTemplate.Execute(w, p) })
+	return atomicfile.Write(r.Page, func(w io.Writer) error { return pageTemplate().Execute(w, p) })
 }
 
 // polyline scales values to a box of the given size, the largest at its top.

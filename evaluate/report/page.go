@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pacl/pacl/evaluate"
 	"github.com/pacl/pacl/internal/atomicfile"
@@ -285,11 +286,12 @@ func (p *page) writeMarkdown(w io.Writer) error {
 	return err
 }
 
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"jpeg": func(data []byte) template.URL {
-		return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(data))
-	},
-}).Parse(`<!doctype html>
+var pageTemplate = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Funcs(template.FuncMap{
+		"jpeg": func(data []byte) template.URL {
+			return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(data))
+		},
+	}).Parse(`<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{.Title}}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
@@ -329,8 +331,9 @@ figure{display:inline-block;margin:.4rem;vertical-align:top;max-width:38rem}figu
 {{end}}</pre>{{end}}
 </body></html>
 `))
+})
 
-func (p *page) writeHTML(w io.Writer) error { return pageTemplate.Execute(w, p) }
+func (p *page) writeHTML(w io.Writer) error { return pageTemplate().Execute(w, p) }
 
 // Replicates is how often images are drawn for the interval of a cell.
 const Replicates = 1000
