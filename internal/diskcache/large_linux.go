@@ -12,6 +12,9 @@ import (
 // largePage is the size of a large page of amd64, and of arm64 with pages of 4 KB.
 const largePage = 2 << 20
 
+// largestCopy is up to what size files are copied; pages of mapped files can be dropped where memory is short.
+const largestCopy = 1 << 30
+
 // largePages says whether the system gives large pages to memory that asks for them.
 var largePages = sync.OnceValue(func() bool {
 	mode, err := os.ReadFile("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -21,7 +24,7 @@ var largePages = sync.OnceValue(func() bool {
 // readIntoLargePages returns the first size bytes of a file and the mapping that holds them. An encoder's pass over its weights
 // misses the translation of every page of 4 KB, which costs more than to copy them once.
 func readIntoLargePages(file *os.File, size int) (data, mapping []byte, ok bool) {
-	if size < largePage || !largePages() {
+	if size < largePage || size > largestCopy || !largePages() {
 		return nil, nil, false
 	}
 	mapping, err := unix.Mmap(-1, 0, size+largePage, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
