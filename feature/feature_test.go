@@ -270,7 +270,7 @@ func TestExtractGoesOnAfterAnInterruption(t *testing.T) {
 			t.Errorf("an unfinished cache opens: %v", err)
 		}
 		// What a killed run leaves behind is cleared away.
-		left := filepath.Join(dir, ".writing-shard-00001.safetensors-1")
+		left := filepath.Join(dir, atomicfile.Prefix+"shard-00001.safetensors-1")
 		if err := os.WriteFile(left, []byte("half"), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -337,7 +337,7 @@ func TestExtractOnAFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, e := range entries {
-			if strings.HasPrefix(e.Name(), ".writing-") {
+			if strings.HasPrefix(e.Name(), atomicfile.Prefix) {
 				t.Errorf("%d bytes of space: %s was left behind", space, e.Name())
 			}
 		}

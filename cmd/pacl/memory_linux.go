@@ -13,7 +13,7 @@ const hugeBytes = 128 << 20
 // askForHugePages lets the heap grow where the system gives 2 MB at a time: address space that is taken, marked and given back to
 // the allocator before anybody touches it. Where page faults are shadowed by a hypervisor one may take 11 us, and the 18 000 that
 // the memory of a photo takes one by one were half of its processor time. It is for processes that end soon: long ones have
-// their memory already, and on such a machine an encoder was 5 to 38 % slower with a part of it in huge pages.
+// their memory already, and on such a machine an encoder was 5 to 38 % slower with a part of its heap in huge pages.
 func askForHugePages() {
 	percent := debug.SetGCPercent(-1) // one collection is enough
 	span := make([]byte, hugeBytes)

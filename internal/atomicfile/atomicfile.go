@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// prefix marks files that a killed process may leave behind.
-const prefix = ".writing-"
+// Prefix begins the names of files that are being written, or were when their process was killed.
+const Prefix = ".writing-"
 
 const bufferBytes = 1 << 18
 
@@ -24,7 +24,7 @@ func Write(path string, fill func(io.Writer) error) error { return write(path, f
 func WriteSynced(path string, fill func(io.Writer) error) error { return write(path, true, fill) }
 
 func write(path string, sync bool, fill func(io.Writer) error) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), prefix+filepath.Base(path)+"-*")
+	file, err := os.CreateTemp(filepath.Dir(path), Prefix+filepath.Base(path)+"-*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
@@ -70,7 +70,7 @@ func RemoveUnfinished(dir string) error {
 		return err
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), prefix) {
+		if strings.HasPrefix(e.Name(), Prefix) {
 			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
 				return err
 			}

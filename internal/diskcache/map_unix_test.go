@@ -4,6 +4,7 @@ package diskcache
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"runtime"
@@ -16,10 +17,10 @@ func TestMap(t *testing.T) {
 	t.Setenv("PACL_CACHE", t.TempDir())
 	c := Cache{Name: "things", Total: 64 << 20, Entry: 16 << 20}
 	random := rand.NewChaCha8([32]byte{1})
-	for _, size := range []int{1, 4095, 2<<20 - 1, 2 << 20, 2<<20 + 1, 5<<20 + 3} {
+	for _, size := range []int{1, 100, 4095, 2<<20 - 1, 2 << 20, 2<<20 + 1, 5<<20 + 3} {
 		want := make([]byte, size)
 		random.Read(want)
-		key := Key(string(want[:1]))
+		key := Key(fmt.Sprint(size))
 		err := c.Write(key, int64(size), func(w io.Writer) error {
 			_, err := w.Write(want)
 			return err
@@ -38,7 +39,7 @@ func TestMap(t *testing.T) {
 			}
 			runtime.GC() // gives back what nobody holds
 		}
-		if !bytes.Equal(first.Data, want) || cap(first.Data) < size {
+		if !bytes.Equal(first.Data, want) {
 			t.Errorf("%d bytes: another content after others were given back", size)
 		}
 		runtime.KeepAlive(first)

@@ -23,11 +23,14 @@ func Name() string { return active.name }
 // Default is the precision that this processor multiplies fastest: BFloat16 where it has instructions for it that are
 // faster than those for float32.
 func Default() Precision {
-	if active.bf16 && active != &portable && !slowBF16() {
+	if multipliesBF16() && !slowBF16() {
 		return BFloat16
 	}
 	return Float32
 }
+
+// multipliesBF16 says whether the set in use has instructions for products of BFloat16.
+func multipliesBF16() bool { return active.bf16 && active != &portable }
 
 // Features explains the choice of Name: what the processor has, one line each.
 func Features() []string {
@@ -39,7 +42,7 @@ func Features() []string {
 		}
 		lines = append(lines, line)
 	}
-	if active.bf16 && slowBF16() {
+	if multipliesBF16() && slowBF16() {
 		lines = append(lines, "f32 products are faster than bf16 ones on processors with AMX, whose tiles are not used")
 	}
 	if wanted := os.Getenv("PACL_CPU"); wanted != "" {
