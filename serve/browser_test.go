@@ -121,6 +121,21 @@ func give(t *testing.T, photo []byte) chromedp.Action {
 	return chromedp.SetUploadFiles("#file", []string{path}, chromedp.ByQuery)
 }
 
+// click waits until nothing is being worked on and the element keeps its place, since answers that arrive move what lies below
+// them, and then clicks it.
+func click(selector string) chromedp.Action {
+	return chromedp.Tasks{
+		until(`document.getElementById('busy').hidden`),
+		until(fmt.Sprintf(`(() => {
+			const box = document.querySelector(%[1]q).getBoundingClientRect(), place = [%[1]q, box.x, box.y].join();
+			const kept = window.placeBefore === place;
+			window.placeBefore = place;
+			return kept;
+		})()`, selector)),
+		chromedp.Click(selector, chromedp.ByQuery),
+	}
+}
+
 func typed(words string) chromedp.Action { return chromedp.SendKeys("#words", words, chromedp.ByQuery) }
 
 const (
@@ -185,7 +200,7 @@ func TestPageInBrowser(t *testing.T) {
 		until(`page.hover === null`))
 
 	// Scores at a place.
-	on(t, ctx, chromedp.Click("#view", chromedp.ByQuery), until(`!document.getElementById('probe').hidden`))
+	on(t, ctx, click("#view"), until(`!document.getElementById('probe').hidden`))
 	if n := number(t, ctx, `document.querySelectorAll('#probe-list li').length`); n != 3 {
 		t.Errorf("%v scores at the pixel", n)
 	}
@@ -203,13 +218,13 @@ func TestPageInBrowser(t *testing.T) {
 	on(t, ctx, slide("grid", 1), until(settled+` && page.sides[0].answer.grid.columns > 15`))
 
 	// Two models and two lists side by side.
-	on(t, ctx, chromedp.Click("#compare", chromedp.ByQuery), until(`page.comparing && page.sides[1].answer !== null`))
+	on(t, ctx, click("#compare"), until(`page.comparing && page.sides[1].answer !== null`))
 	if got := text(t, ctx, `page.sides[1].answer.model`); got != "second" {
 		t.Errorf("compared with model %q", got)
 	}
 	on(t, ctx, typed("green\r"), until(`page.sides[1].answer.labels.length === 4 && page.sides[0].answer.labels.length === 3`))
 	screenshot(t, ctx, "desktop-compare")
-	on(t, ctx, chromedp.Click("#compare", chromedp.ByQuery), until(`!page.comparing`))
+	on(t, ctx, click("#compare"), until(`!page.comparing`))
 
 	// Errors reach the user: an unknown word is crossed out and the others go on; a text is no picture.
 	on(t, ctx, typed("aubergine\r"), until(`!document.getElementById('notice').hidden && document.querySelector('.chip.bad') !== null`), until(settled))
@@ -221,7 +236,7 @@ func TestPageInBrowser(t *testing.T) {
 		t.Errorf("the photo before is gone: %v", n)
 	}
 	// A word that the model knows takes its place.
-	on(t, ctx, typed("blu\r"), until(`document.querySelectorAll('#notice-ways button').length === 2`), chromedp.Click("#notice-ways button", chromedp.ByQuery),
+	on(t, ctx, typed("blu\r"), until(`document.querySelectorAll('#notice-ways button').length === 2`), click("#notice-ways button"),
 		until(`document.getElementById('notice').hidden && !page.sides[0].words.includes('blu')`))
 	// A forgotten photo is sent again without a word to the user.
 	f.server.pictures.drop(text(t, ctx, `page.photo.id`))
@@ -231,7 +246,7 @@ func TestPageInBrowser(t *testing.T) {
 	folder := t.TempDir()
 	on(t, ctx, browser.SetDownloadBehavior(browser.SetDownloadBehaviorBehaviorAllow).WithDownloadPath(folder))
 	for format, name := range map[string]string{"png": "photo.mask.png", "overlay": "photo.overlay.png", "json": "photo.json", "coco": "photo.coco.json"} {
-		on(t, ctx, chromedp.Click(`[data-format="`+format+`"]`, chromedp.ByQuery))
+		on(t, ctx, click(`[data-format="`+format+`"]`))
 		deadline := time.Now().Add(10 * time.Second)
 		for {
 			data, err := os.ReadFile(filepath.Join(folder, name))
@@ -291,8 +306,8 @@ func TestPageOnPhoneInKorean(t *testing.T) {
 	}
 	on(t, ctx, chromedp.Evaluate(`scrollTo(0, 0)`, nil))
 	// The camera, which the browser pretends to have.
-	on(t, ctx, chromedp.Click("#new-photo", chromedp.ByQuery), chromedp.Click("#camera", chromedp.ByQuery),
-		until(`document.getElementById('video').videoWidth > 0`), chromedp.Click("#shoot", chromedp.ByQuery),
+	on(t, ctx, click("#new-photo"), click("#camera"),
+		until(`document.getElementById('video').videoWidth > 0`), click("#shoot"),
 		until(`page.photo?.name === 'camera.jpg'`), until(settled))
 }
 
@@ -345,8 +360,8 @@ func TestWholePathInBrowser(t *testing.T) {
 	on(t, ctx, typed("dogg\r"), until(`document.querySelectorAll('#notice-ways button').length > 0`))
 	screenshot(t, ctx, "whole-path-unknown")
 	// An example of the gallery, with the words that it comes with.
-	on(t, ctx, chromedp.Click("#new-photo", chromedp.ByQuery), until(galleryDrawn),
-		chromedp.Click("#gallery li:nth-child(3) button", chromedp.ByQuery), until(settled))
+	on(t, ctx, click("#new-photo"), until(galleryDrawn),
+		click("#gallery li:nth-child(3) button"), until(settled))
 }
 
 const galleryDrawn = `document.querySelectorAll('#gallery img').length === 6 && [...document.querySelectorAll('#gallery img')].every((i) => i.complete)`
@@ -400,7 +415,7 @@ func TestPicturesOfThePage(t *testing.T) {
 	screenshot(t, english, "page-heat")
 	on(t, english, chromedp.ActionFunc(func(ctx context.Context) error { return input.DispatchMouseEvent(input.MouseMoved, 3, 3).Do(ctx) }),
 		until(`page.hover === null`), dark)
-	on(t, english, chromedp.Click("#compare", chromedp.ByQuery), until(`page.comparing && page.sides[1].answer !== null`), typed("blossom\r"), until(settled))
+	on(t, english, click("#compare"), until(`page.comparing && page.sides[1].answer !== null`), typed("blossom\r"), until(settled))
 	screenshot(t, english, "page-compare")
 
 	korean := chromium(t, "ko-KR")
