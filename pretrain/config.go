@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 
 	"github.com/pacl/pacl/internal/kernel"
@@ -38,13 +39,20 @@ type Config struct {
 	Monochrome float64 `json:"monochrome"`
 	// Unnamed is the share of objects, after the clean scenes, in colours of any hue that captions do not name.
 	Unnamed float64 `json:"unnamed"`
-	// Mosaics is how many of every four steps after the small ones are of mosaics: four close-ups share a sequence, and the
+	// Mosaics is the share of steps, after the small ones, that are of mosaics: four close-ups share a sequence, and the
 	// patches of each are compared with its own caption by the pairwise objective. Patches then have to tell what is where
 	// they are, not what is anywhere in the picture (after CLIM, Wu et al. 2024).
-	Mosaics   int     `json:"mosaics"`
+	Mosaics   float64 `json:"mosaics"`
 	Objective string  `json:"objective"` // clip, pacl, or clip+pacl
 	TauPatch  float64 `json:"tau_patch"` // of pacl
-	Recompute bool    `json:"recompute"` // run the forward pass twice and keep no activations of the whole batch
+	// Projector is the width of a hidden layer between the patches and the pairwise objective, 0 for a linear projection. It
+	// is left behind with the projection (as in SimCLR, Chen et al. 2020): patches then hold what tells texts apart without
+	// lying where texts lie, as those of a CLIP trained by its class token do.
+	Projector int `json:"projector,omitempty"`
+	// ClassBlocks is how many of the last blocks are trained for the class token alone: the pairwise objective takes the
+	// patches before them.
+	ClassBlocks int  `json:"class_blocks,omitempty"`
+	Recompute   bool `json:"recompute"` // run the forward pass twice and keep no activations of the whole batch
 	// LockedWidth and LockedPatches describe the tokens of a locked vision encoder, whose features take the place of the
 	// vision transformer. They follow from the features.
 	LockedWidth   int `json:"locked_width,omitempty"`
@@ -131,8 +139,8 @@ func (c Config) Check() error {
 		return fmt.Errorf("monochrome is %g and unnamed %g, expected 0 to 1", c.Monochrome, c.Unnamed)
 	case c.SmallSteps < 0 || c.SmallSteps > 0 && (c.SmallSize < c.Vision.PatchSize || c.SmallSize > c.Vision.ImageSize || c.SmallSize%c.Vision.PatchSize != 0):
 		return fmt.Errorf("small_size is %d, expected a multiple of vision.patch_size %d up to vision.image_size %d", c.SmallSize, c.Vision.PatchSize, c.Vision.ImageSize)
-	case c.Mosaics < 0 || c.Mosaics > mosaicCycle:
-		return fmt.Errorf("mosaics is %d, expected 0 to %d", c.Mosaics, mosaicCycle)
+	case !(c.Mosaics >= 0 && c.Mosaics <= 1):
+		return fmt.Errorf("mosaics is %g, expected a share of the steps, 0 to 1", c.Mosaics)
 	case c.Mosaics > 0 && (c.Objective == "clip" || c.Vision.ImageSize%(2*c.Vision.PatchSize) != 0 || c.Batch%4 != 0 || c.Micro%4 != 0):
 		return fmt.Errorf("mosaics need objective pacl or clip+pacl, an even number of patches a side, and batch and micro_batch that are multiples of 4")
 	case c.Vision.ImageSize%c.Vision.PatchSize != 0:
@@ -149,6 +157,10 @@ func (c Config) Check() error {
 		return fmt.Errorf("objective is %q, expected clip, pacl or clip+pacl", c.Objective)
 	case c.Precision != "bf16" && c.Precision != "f32":
 		return fmt.Errorf("precision is %q, expected bf16 or f32", c.Precision)
+	case c.Projector < 0 || c.Projector > 1<<14 || c.Projector > 0 && c.Objective == "clip":
+		return fmt.Errorf("projector is %d, expected 0 to %d, and 0 for objective clip, which does not compare patches", c.Projector, 1<<14)
+	case c.ClassBlocks < 0 || c.ClassBlocks >= c.Vision.Layers || c.ClassBlocks > 0 && c.Objective != "clip+pacl":
+		return fmt.Errorf("class_blocks is %d, expected 0 to %d, less than vision.layers, and 0 unless objective is clip+pacl", c.ClassBlocks, c.Vision.Layers-1)
 	case !(c.Rate > 0 && c.Rate < 1), !(c.Decay >= 0 && c.Decay < 10), !(c.Beta2 > 0 && c.Beta2 < 1), !(c.Clip >= 0), !(c.TauPatch > 0):
 		return fmt.Errorf("learning_rate %g, weight_decay %g, beta2 %g, clip_norm %g or tau_patch %g is out of range", c.Rate, c.Decay, c.Beta2, c.Clip, c.TauPatch)
 	}
@@ -183,12 +195,14 @@ func (c Config) sizeAt(step int) int {
 	return c.Vision.ImageSize
 }
 
-// mosaicCycle is the number of steps that Config.Mosaics is a part of.
-const mosaicCycle = 4
-
-// mosaicAt says whether a step, counted from 0, is one of mosaics.
+// mosaicAt says whether a step, counted from 0, is one of mosaics, which lie evenly among the others.
 func (c Config) mosaicAt(step int) bool {
-	return step >= c.SmallSteps && step%mosaicCycle < c.Mosaics
+	return step >= c.SmallSteps && evenly(step, c.Mosaics)
+}
+
+// evenly picks a share of all numbers from 0 on, one as far from the next as can be.
+func evenly(n int, share float64) bool {
+	return math.Ceil(float64(n+1)*share) > math.Ceil(float64(n)*share)
 }
 
 func (c Config) locked() bool { return c.LockedWidth > 0 }

@@ -30,8 +30,9 @@ type Scenes struct {
 	// Monochrome is the share of the later scenes that show no colours, and Unnamed that of their objects in colours without a
 	// name.
 	Monochrome, Unnamed float64
-	// Mosaics is in how many of every four steps, of Batch scenes each, the scenes are close-ups of one object too.
-	Mosaics, Batch uint64
+	// Mosaics is the share of steps, of Batch scenes each, whose scenes are close-ups of one object too.
+	Mosaics float64
+	Batch   uint64
 }
 
 // firstScene is the seed of the first scene of pre-training: seeds below are left to tests and demonstrations.
@@ -41,7 +42,7 @@ const firstScene = 1 << 32
 // then all.
 func RecipeScenes(c Config) Scenes {
 	return Scenes{First: firstScene, Single: uint64(c.SmallSteps) * uint64(c.Batch), Easy: uint64(c.EasySteps) * uint64(c.Batch),
-		Clean: uint64(c.CleanSteps) * uint64(c.Batch), Monochrome: c.Monochrome, Unnamed: c.Unnamed, Mosaics: uint64(c.Mosaics), Batch: uint64(c.Batch)}
+		Clean: uint64(c.CleanSteps) * uint64(c.Batch), Monochrome: c.Monochrome, Unnamed: c.Unnamed, Mosaics: c.Mosaics, Batch: uint64(c.Batch)}
 }
 
 // Len is 0: there is always another scene.
@@ -49,14 +50,14 @@ func (s Scenes) Len() int { return 0 }
 
 // Name holds what the scenes follow from.
 func (s Scenes) Name() string {
-	return fmt.Sprintf("scenes %+v from seed %d, %d single and %d easy ones first, %d clean, %g of the others monochrome, %g of objects unnamed, mosaics in %d of %d steps of %d",
-		s.Options, s.First, s.Single, s.Easy, s.Clean, s.Monochrome, s.Unnamed, s.Mosaics, mosaicCycle, s.Batch)
+	return fmt.Sprintf("scenes %+v from seed %d, %d single and %d easy ones first, %d clean, %g of the others monochrome, %g of objects unnamed, mosaics in %g of the steps of %d",
+		s.Options, s.First, s.Single, s.Easy, s.Clean, s.Monochrome, s.Unnamed, s.Mosaics, s.Batch)
 }
 
 func (s Scenes) scene(i uint64) *scene.Scene {
 	o := s.Options
 	switch {
-	case i < s.Single, s.Mosaics > 0 && i/s.Batch%mosaicCycle < s.Mosaics:
+	case i < s.Single, s.Mosaics > 0 && evenly(int(i/s.Batch), s.Mosaics):
 		o.MinObjects, o.MaxObjects, o.CloseUp = 1, 1, true
 	case i < s.Single+s.Easy:
 		o.MinObjects, o.MaxObjects = 1, 2

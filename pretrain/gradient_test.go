@@ -55,6 +55,10 @@ func TestGradient(t *testing.T) {
 		{"mosaics", func(c *Config) { c.Mosaics, c.Vision.ImageSize, c.Batch, c.Micro, c.Objective = 1, 16, 8, 4, "pacl" }},
 		{"rotary positions", func(c *Config) { c.Vision.RopeTheta = 100 }},
 		{"locked vision", func(c *Config) { c.Objective, c.LockedWidth, c.LockedPatches = "pacl", 7, 4 }},
+		{"projector", func(c *Config) { c.Projector = 7 }},
+		{"blocks of the class token", func(c *Config) { c.ClassBlocks, c.Projector = 1, 7 }},
+		{"blocks of the class token, recomputed", func(c *Config) { c.ClassBlocks, c.Recompute = 1, true }},
+		{"projector of locked vision", func(c *Config) { c.Objective, c.LockedWidth, c.LockedPatches, c.Projector = "pacl", 7, 4, 5 }},
 		{"gelu recomputed", func(c *Config) { c.Activation, c.Recompute = "gelu", true }},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -230,9 +230,9 @@ func (tr *trace[T]) begin(t *tower, offsets []int) {
 	}
 }
 
-// forward fills the trace from x[0]; the result is the last x.
-func forward[T real](e engine[T], t *tower, p []T, tr *trace[T]) mat[T] {
-	for l := range t.blocks {
+// forward fills the trace from x[0] through the first so many blocks; the result is the x behind them.
+func forward[T real](e engine[T], t *tower, p []T, tr *trace[T], blocks int) mat[T] {
+	for l := range t.blocks[:blocks] {
 		b, a := &t.blocks[l], &tr.blocks[l]
 		x, next := tr.x[l], tr.x[l+1]
 		layerNorm(a.norm1, x, at(p, b.norm1Weight), at(p, b.norm1Bias), a.stats1, t.eps)
@@ -249,15 +249,15 @@ func forward[T real](e engine[T], t *tower, p []T, tr *trace[T]) mat[T] {
 		linear(e, next, a.post, at(p, b.fc2Weight), at(p, b.fc2Bias))
 		e.add(next.data, a.mid.data)
 	}
-	return tr.x[len(t.blocks)]
+	return tr.x[blocks]
 }
 
-// backward turns d, the gradient by the last x, into the one by x[0], adding the parameters' to g.
-func backward[T real](e engine[T], t *tower, p, g []T, tr *trace[T], d mat[T]) {
+// backward turns d, the gradient by x[to], into the one by x[from], adding the parameters' to g.
+func backward[T real](e engine[T], t *tower, p, g []T, tr *trace[T], d mat[T], from, to int) {
 	rows := d.rows
 	wide := matrix(grow(&tr.wide, rows*max(t.hidden, 3*t.width)), rows, t.hidden)
 	narrow := matrix(grow(&tr.narrow, rows*t.width), rows, t.width)
-	for l := len(t.blocks) - 1; l >= 0; l-- {
+	for l := to - 1; l >= from; l-- {
 		b, a := &t.blocks[l], &tr.blocks[l]
 		linearGrad(e, wide, d, a.post, at(p, b.fc2Weight), at(g, b.fc2Weight), at(g, b.fc2Bias), false)
 		e.activateGrad(wide.data, a.pre.data, t.act)

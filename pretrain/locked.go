@@ -55,8 +55,8 @@ func (f Features) text(i int, random *rand.Rand) string {
 }
 
 // NewLockedTrainer trains a text encoder against the frozen tokens of a vision encoder: with the pairwise objective, or with
-// CLIP's on the mean of a picture's tokens (which LiT, Zhai et al. 2022, does to its pooled vector). The tokens pass through one
-// linear layer, which is trained along and left out of the directory.
+// CLIP's on the mean of a picture's tokens (which LiT, Zhai et al. 2022, does to its pooled vector). The tokens pass through the
+// recipe's projector, which is trained along and left out of the directory.
 func NewLockedTrainer(c Config, features Features) (*Trainer, error) {
 	c.SmallSteps, c.Mosaics = 0, 0
 	if err := c.Check(); err != nil {
@@ -108,10 +108,10 @@ func (t *Trainer) loadFeatures(f Features, step int) ([][]int32, placement, erro
 // lockedImages sets patches [B*T, D] from frozen tokens [B, T, D_in].
 func lockedImages[T real](e engine[T], m *dual, p []T, tr *imagePass[T], tokens []T, patches mat[T]) {
 	tr.local = matrix(tokens, patches.rows, m.config.LockedWidth)
-	linear(e, patches, tr.local, at(p, m.patchProjection), nil)
+	project(e, m, p, &tr.projected, tr.local, patches)
 }
 
-// lockedImagesGrad adds the gradient of the projection, all that is trained on the side of the pictures.
+// lockedImagesGrad adds the gradient of the projector, all that is trained on the side of the pictures.
 func lockedImagesGrad[T real](e engine[T], m *dual, p, g []T, tr *imagePass[T], dPatches mat[T]) {
-	linearGrad(e, mat[T]{}, dPatches, tr.local, at(p, m.patchProjection), at(g, m.patchProjection), nil, false)
+	projectGrad(e, m, p, g, &tr.projected, tr.local, dPatches, mat[T]{})
 }

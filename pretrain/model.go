@@ -17,10 +17,9 @@ type dual struct {
 	layout layout
 	vision visionTower
 	text   textTower
-	// logitScale is CLIP's; patchScale and patchProjection belong to the pairwise objective and stay out of the CLIP
-	// directory.
+	// logitScale is CLIP's; patchScale and the projector belong to the pairwise objective and stay out of the CLIP directory.
 	logitScale, patchScale span
-	patchProjection        span
+	projector              projector
 }
 
 type visionTower struct {
@@ -54,7 +53,7 @@ func newDual(c Config) *dual {
 	m.logitScale = l.add("logit_scale", 0, startScale)
 	if c.usesPACL() {
 		m.patchScale = l.add("patch_logit_scale", 0, startScale)
-		m.patchProjection = l.add("patch_projection.weight", 1/math.Sqrt(float64(width)), 0, c.Projection, width)
+		m.addProjector(width)
 	}
 	return m
 }
@@ -107,6 +106,7 @@ type imagePass[T real] struct {
 	rawClass, class        mat[T] // [S, w] for S sequences
 	rawLocal, local        mat[T] // [B*N, w]
 	classStats, localStats []T
+	projected              projectorTrace[T]
 	gradient               []T
 }
 
@@ -168,7 +168,11 @@ func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, p
 		}
 	}
 	layerNorm(tr.trace.x[0], tr.raw, at(p, v.preWeight), at(p, v.preBias), grow(&tr.preStats, 2*rows), normEps)
-	x := forward(e, &v.tower, p, &tr.trace)
+	all, local := len(v.blocks), len(v.blocks)-c.ClassBlocks
+	if embeddings.data == nil {
+		all = local // nothing looks at the others
+	}
+	x := forward(e, &v.tower, p, &tr.trace, all)
 	if embeddings.data != nil {
 		tr.rawClass, tr.class = matrix(grow(&tr.rawClass.data, sequences*w), sequences, w), matrix(grow(&tr.class.data, sequences*w), sequences, w)
 		for i := range sequences {
@@ -181,10 +185,11 @@ func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, p
 		tr.rawLocal = matrix(grow(&tr.rawLocal.data, count*n*w), count*n, w)
 		for i := range count {
 			from := pl.row(i, n) * w
-			copy(tr.rawLocal.data[i*n*w:(i+1)*n*w], x.data[from:from+n*w])
+			copy(tr.rawLocal.data[i*n*w:(i+1)*n*w], tr.trace.x[local].data[from:from+n*w])
 		}
-		layerNorm(tr.local, tr.rawLocal, at(p, v.postWeight), at(p, v.postBias), grow(&tr.localStats, 2*count*n), normEps)
-		linear(e, patches, tr.local, at(p, m.patchProjection), nil)
+		weight, bias := m.patchNorm()
+		layerNorm(tr.local, tr.rawLocal, at(p, weight), at(p, bias), grow(&tr.localStats, 2*count*n), normEps)
+		project(e, m, p, &tr.projected, tr.local, patches)
 	}
 }
 
@@ -203,16 +208,22 @@ func imagesGrad[T real](e engine[T], m *dual, p, g []T, tr *imagePass[T], dEmbed
 			copy(d.row(offsets[i]), narrow.row(i))
 		}
 	}
+	last := len(v.blocks)
 	if dPatches.data != nil {
+		last -= m.config.ClassBlocks
+		if dEmbeddings.data != nil {
+			backward(e, &v.tower, p, g, &tr.trace, d, last, len(v.blocks))
+		}
 		local := matrix(tr.gradient[rows*w:], tr.count*n, w)
-		linearGrad(e, local, dPatches, tr.local, at(p, m.patchProjection), at(g, m.patchProjection), nil, false)
-		layerNormGrad(local, local, tr.rawLocal, at(p, v.postWeight), at(g, v.postWeight), at(g, v.postBias), tr.localStats, false)
+		projectGrad(e, m, p, g, &tr.projected, tr.local, dPatches, local)
+		weight, bias := m.patchNorm()
+		layerNormGrad(local, local, tr.rawLocal, at(p, weight), at(g, weight), at(g, bias), tr.localStats, false)
 		for i := range tr.count {
 			from := pl.row(i, n) * w
-			copy(d.data[from:from+n*w], local.data[i*n*w:(i+1)*n*w])
+			e.add(d.data[from:from+n*w], local.data[i*n*w:(i+1)*n*w])
 		}
 	}
-	backward(e, &v.tower, p, g, &tr.trace, d)
+	backward(e, &v.tower, p, g, &tr.trace, d, 0, last)
 	layerNormGrad(d, d, tr.raw, at(p, v.preWeight), at(g, v.preWeight), at(g, v.preBias), tr.preStats, false)
 	local := matrix(tr.gradient[rows*w:], tr.count*n, w)
 	for _, first := range offsets[:len(offsets)-1] {
@@ -312,7 +323,7 @@ func texts[T real](e engine[T], m *dual, p []T, tr *textPass[T], ids [][]int32, 
 			e.add(row, positions.row(k))
 		}
 	}
-	x := forward(e, &t.tower, p, &tr.trace)
+	x := forward(e, &t.tower, p, &tr.trace, len(t.blocks))
 	tr.ends = matrix(grow(&tr.ends.data, len(ids)*w), len(ids), w)
 	tr.final = matrix(grow(&tr.final.data, len(ids)*w), len(ids), w)
 	for i := range ids {
@@ -335,7 +346,7 @@ func textsGrad[T real](e engine[T], m *dual, p, g []T, tr *textPass[T], dEmbeddi
 	for i := range tr.texts {
 		copy(d.row(offsets[i+1]-1), ends.row(i))
 	}
-	backward(e, &t.tower, p, g, &tr.trace, d)
+	backward(e, &t.tower, p, g, &tr.trace, d, 0, len(t.blocks))
 	tokens, positions := matrix(at(g, t.tokens), m.config.Text.Vocabulary, w), matrix(at(g, t.positions), m.config.Text.Context, w)
 	for i, text := range tr.texts {
 		for k, id := range text {

@@ -266,6 +266,8 @@ func TestRecipeErrors(t *testing.T) {
 	for name, text := range map[string]string{
 		"json": `{`, "unknown": `{"depth": 3}`, "patch": `{"vision": {"image_size": 90, "patch_size": 8, "width": 64, "layers": 1, "heads": 1}}`,
 		"objective": `{"objective": "magic"}`, "batch": `{"batch": 1}`, "rate": `{"learning_rate": -1}`, "two": `{} {}`,
+		"mosaics": `{"mosaics": 3, "objective": "pacl"}`, "projector": `{"projector": 64}`, "class blocks": `{"class_blocks": 1, "objective": "pacl"}`,
+		"all blocks": `{"class_blocks": 4, "objective": "clip+pacl"}`,
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -273,6 +275,23 @@ func TestRecipeErrors(t *testing.T) {
 		}
 		if _, err := ReadConfig(path); err == nil {
 			t.Errorf("recipe %s is taken: %s", name, text)
+		}
+	}
+}
+
+// Mosaics take their share of the steps and lie evenly among the others, which come last in each turn.
+func TestMosaicsLieEvenly(t *testing.T) {
+	for share, expected := range map[float64]string{0: "--------", 0.5: "x-x-x-x-", 0.75: "xxx-xxx-", 0.875: "xxxxxxx-", 1: "xxxxxxxx"} {
+		got := ""
+		for step := range 10 {
+			if c := (Config{SmallSteps: 2, Mosaics: share}); c.mosaicAt(step) {
+				got += "x"
+			} else {
+				got += "-"
+			}
+		}
+		if wanted := "--" + (expected + expected)[2:10]; got != wanted {
+			t.Errorf("a share of %g after two small steps: %s, expected %s", share, got, wanted)
 		}
 	}
 }
