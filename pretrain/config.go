@@ -205,6 +205,9 @@ func evenly(n int, share float64) bool {
 	return math.Ceil(float64(n+1)*share) > math.Ceil(float64(n)*share)
 }
 
+// patchBlocks is how many blocks patches pass on their way to the pairwise objective.
+func (c Config) patchBlocks() int { return c.Vision.Layers - c.ClassBlocks }
+
 func (c Config) locked() bool { return c.LockedWidth > 0 }
 
 // patches is the number of patch tokens of one picture.

@@ -168,11 +168,11 @@ func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, p
 		}
 	}
 	layerNorm(tr.trace.x[0], tr.raw, at(p, v.preWeight), at(p, v.preBias), grow(&tr.preStats, 2*rows), normEps)
-	all, local := len(v.blocks), len(v.blocks)-c.ClassBlocks
+	blocks := len(v.blocks)
 	if embeddings.data == nil {
-		all = local // nothing looks at the others
+		blocks = c.patchBlocks() // nothing looks behind the others
 	}
-	x := forward(e, &v.tower, p, &tr.trace, all)
+	x := forward(e, &v.tower, p, &tr.trace, blocks)
 	if embeddings.data != nil {
 		tr.rawClass, tr.class = matrix(grow(&tr.rawClass.data, sequences*w), sequences, w), matrix(grow(&tr.class.data, sequences*w), sequences, w)
 		for i := range sequences {
@@ -185,7 +185,7 @@ func images[T real](e engine[T], m *dual, p []T, tr *imagePass[T], pixels []T, p
 		tr.rawLocal = matrix(grow(&tr.rawLocal.data, count*n*w), count*n, w)
 		for i := range count {
 			from := pl.row(i, n) * w
-			copy(tr.rawLocal.data[i*n*w:(i+1)*n*w], tr.trace.x[local].data[from:from+n*w])
+			copy(tr.rawLocal.data[i*n*w:(i+1)*n*w], tr.trace.x[c.patchBlocks()].data[from:from+n*w])
 		}
 		weight, bias := m.patchNorm()
 		layerNorm(tr.local, tr.rawLocal, at(p, weight), at(p, bias), grow(&tr.localStats, 2*count*n), normEps)
@@ -210,7 +210,7 @@ func imagesGrad[T real](e engine[T], m *dual, p, g []T, tr *imagePass[T], dEmbed
 	}
 	last := len(v.blocks)
 	if dPatches.data != nil {
-		last -= m.config.ClassBlocks
+		last = m.config.patchBlocks()
 		if dEmbeddings.data != nil {
 			backward(e, &v.tower, p, g, &tr.trace, d, last, len(v.blocks))
 		}

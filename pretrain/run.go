@@ -185,10 +185,7 @@ func MemoryEstimate(c Config) int64 {
 	tokens := c.patches() + 1
 	perExample := tower(tokens, tokens, c.Vision.Width, c.Vision.Layers, c.Vision.Heads) +
 		tower(c.Text.Context/2, c.Text.Context/2, c.Text.Width, c.Text.Layers, c.Text.Heads) +
-		4*int64(3*c.Vision.ImageSize*c.Vision.ImageSize)
-	if c.usesPACL() {
-		perExample += 4 * 3 * int64(c.patches()) * int64(c.Projector)
-	}
+		4*int64(3*c.Vision.ImageSize*c.Vision.ImageSize) + 4*3*int64(c.patches())*int64(c.Projector)
 	examples := c.Batch
 	if c.Recompute {
 		examples = min(c.Batch, lanes*c.Micro)
