@@ -262,7 +262,7 @@ func (r *fileRun) writeOverlay(stem string, im *imaging.Image, s *Segmentation) 
 	if overlay, err = render.WithLegend(overlay, legend(s)); err != nil {
 		return err
 	}
-	return atomicfile.Write(stem+overlayEnding, func(w io.Writer) error { return render.EncodePNG(w, overlay) })
+	return atomicfile.Write(stem+overlayEnding, func(w io.Writer) error { return imaging.EncodePNG(w, overlay) })
 }
 
 // legend lists the labels that won pixels, the largest first.
@@ -295,7 +295,7 @@ func (r *fileRun) writeHeatmaps(stem string, im *imaging.Image, scores readout.S
 			return nil, err
 		}
 		path := fmt.Sprintf("%s.heat-%02d-%s.png", stem, l, fileName(label.Name))
-		if err := atomicfile.Write(path, func(w io.Writer) error { return render.EncodePNG(w, picture) }); err != nil {
+		if err := atomicfile.Write(path, func(w io.Writer) error { return imaging.EncodePNG(w, picture) }); err != nil {
 			return nil, err
 		}
 		names = append(names, filepath.Base(path))

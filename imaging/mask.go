@@ -89,21 +89,19 @@ func EncodeMask(w io.Writer, m *Mask, palette color.Palette) error {
 	for _, id := range m.ID {
 		largest = max(largest, id)
 	}
-	encoder := png.Encoder{CompressionLevel: png.DefaultCompression}
-	bounds := image.Rect(0, 0, m.Width, m.Height)
 	if largest > 255 {
-		gray := image.NewGray16(bounds)
+		gray := image.NewGray16(image.Rect(0, 0, m.Width, m.Height))
 		for i, id := range m.ID {
 			gray.Pix[2*i], gray.Pix[2*i+1] = uint8(id>>8), uint8(id)
 		}
-		return encoder.Encode(w, gray)
+		return png.Encode(w, gray)
 	}
 	if int(largest) >= len(palette) {
 		return fmt.Errorf("mask holds id %d, the palette has %d colours", largest, len(palette))
 	}
-	paletted := image.NewPaletted(bounds, palette[:min(len(palette), 256)])
+	indices := make([]byte, len(m.ID))
 	for i, id := range m.ID {
-		paletted.Pix[i] = uint8(id)
+		indices[i] = uint8(id)
 	}
-	return encoder.Encode(w, paletted)
+	return writePNG(w, m.Width, m.Height, palette[:min(len(palette), 256)], indices)
 }

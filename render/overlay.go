@@ -5,8 +5,6 @@ import (
 	"image"
 	"image/color"
 	"image/draw"
-	"image/png"
-	"io"
 	"math"
 
 	"golang.org/x/image/font"
@@ -130,15 +128,4 @@ func fit(face font.Face, line string, width int) string {
 		}
 	}
 	return ""
-}
-
-// EncodePNG writes a picture as a PNG.
-func EncodePNG(w io.Writer, im *imaging.Image) error {
-	rgba := image.NewRGBA(image.Rect(0, 0, im.Width, im.Height))
-	for i := range im.Width * im.Height {
-		copy(rgba.Pix[4*i:4*i+3], im.Pix[3*i:3*i+3])
-		rgba.Pix[4*i+3] = 255
-	}
-	encoder := png.Encoder{CompressionLevel: png.BestSpeed}
-	return encoder.Encode(w, rgba)
 }

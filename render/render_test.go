@@ -56,7 +56,7 @@ func TestLegendFitsNarrowPictures(t *testing.T) {
 			t.Errorf("width %d: picture of %dx%d", width, im.Width, im.Height)
 		}
 		var buffer bytes.Buffer
-		if err := EncodePNG(&buffer, im); err != nil {
+		if err := imaging.EncodePNG(&buffer, im); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := png.Decode(&buffer); err != nil {

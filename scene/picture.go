@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"image"
 	"image/jpeg"
-	"image/png"
 	"io"
 
 	"github.com/pacl/pacl/imaging"
@@ -34,22 +33,26 @@ func (p *Picture) Mask(s *Scene) *imaging.Mask {
 // format is how a picture's file is encoded.
 type format struct {
 	extension string
-	encode    func(w io.Writer, m image.Image) error
+	encode    func(w io.Writer, p *Picture) error
 }
 
 var (
-	pngFormat  = format{".png", png.Encode}
-	jpegFormat = format{".jpg", func(w io.Writer, m image.Image) error { return jpeg.Encode(w, m, &jpeg.Options{Quality: 92}) }}
+	pngFormat  = format{".png", func(w io.Writer, p *Picture) error { return imaging.EncodePNG(w, p.Image()) }}
+	jpegFormat = format{".jpg", encodeJPEG}
 )
 
-func (p *Picture) encode(f format) ([]byte, error) {
+func encodeJPEG(w io.Writer, p *Picture) error {
 	rgba := image.NewRGBA(image.Rect(0, 0, p.Width, p.Height))
 	for i := 0; i < p.Width*p.Height; i++ {
 		copy(rgba.Pix[4*i:], p.RGB[3*i:3*i+3])
 		rgba.Pix[4*i+3] = 255
 	}
+	return jpeg.Encode(w, rgba, &jpeg.Options{Quality: 92})
+}
+
+func (p *Picture) encode(f format) ([]byte, error) {
 	var buffer bytes.Buffer
-	if err := f.encode(&buffer, rgba); err != nil {
+	if err := f.encode(&buffer, p); err != nil {
 		return nil, fmt.Errorf("encode scene as %s: %w", f.extension, err)
 	}
 	return buffer.Bytes(), nil

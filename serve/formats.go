@@ -167,12 +167,11 @@ func indexedPNG(m *imaging.Mask, labels int) ([]byte, error) {
 		palette[i] = colour(i)
 	}
 	palette[labels] = color.NRGBA{A: 255}
-	picture := image.NewPaletted(image.Rect(0, 0, m.Width, m.Height), palette)
+	drawn := imaging.NewMask(m.Width, m.Height)
 	for i, id := range m.ID {
-		picture.Pix[i] = uint8(min(int(id), labels))
+		drawn.ID[i] = min(id, uint16(labels))
 	}
-	encoder := png.Encoder{CompressionLevel: png.BestSpeed}
-	if err := encoder.Encode(&buffer, picture); err != nil {
+	if err := imaging.EncodeMask(&buffer, drawn, palette); err != nil {
 		return nil, fmt.Errorf("png: %w", err)
 	}
 	return buffer.Bytes(), nil
@@ -183,7 +182,7 @@ func overlayPNG(photo *imaging.Image, m *imaging.Mask, labels int, opacity float
 	if photo.Width != m.Width || photo.Height != m.Height {
 		return nil, fmt.Errorf("overlay: mask of %dx%d, photo of %dx%d", m.Width, m.Height, photo.Width, photo.Height)
 	}
-	picture := image.NewNRGBA(image.Rect(0, 0, m.Width, m.Height))
+	picture := imaging.New(m.Width, m.Height)
 	weight := int(opacity*256 + 0.5)
 	colours := make([]color.NRGBA, labels)
 	for i := range colours {
@@ -197,11 +196,10 @@ func overlayPNG(photo *imaging.Image, m *imaging.Mask, labels int, opacity float
 			g += (int(c.G) - g) * weight / 256
 			b += (int(c.B) - b) * weight / 256
 		}
-		picture.Pix[4*i], picture.Pix[4*i+1], picture.Pix[4*i+2], picture.Pix[4*i+3] = uint8(r), uint8(g), uint8(b), 255
+		picture.Pix[3*i], picture.Pix[3*i+1], picture.Pix[3*i+2] = uint8(r), uint8(g), uint8(b)
 	}
 	var buffer bytes.Buffer
-	encoder := png.Encoder{CompressionLevel: png.BestSpeed}
-	if err := encoder.Encode(&buffer, picture); err != nil {
+	if err := imaging.EncodePNG(&buffer, picture); err != nil {
 		return nil, fmt.Errorf("png: %w", err)
 	}
 	return buffer.Bytes(), nil

@@ -7,8 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"image"
-	"image/png"
 	"io/fs"
 	"mime"
 	"net/http"
@@ -20,6 +18,7 @@ import (
 	"time"
 
 	"github.com/pacl/pacl"
+	"github.com/pacl/pacl/imaging"
 	"github.com/pacl/pacl/scene"
 )
 
@@ -121,14 +120,8 @@ var examples = sync.OnceValue(func() []example {
 })
 
 func drawExample(s *scene.Scene) ([]byte, error) {
-	rendered := s.Render(exampleWidth, exampleHeight)
-	picture := image.NewNRGBA(image.Rect(0, 0, rendered.Width, rendered.Height))
-	for p := range rendered.Width * rendered.Height {
-		copy(picture.Pix[4*p:], rendered.RGB[3*p:3*p+3])
-		picture.Pix[4*p+3] = 255
-	}
 	var buffer bytes.Buffer
-	if err := png.Encode(&buffer, picture); err != nil {
+	if err := imaging.EncodePNG(&buffer, s.Render(exampleWidth, exampleHeight).Image()); err != nil {
 		return nil, fmt.Errorf("example: %w", err)
 	}
 	return buffer.Bytes(), nil

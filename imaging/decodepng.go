@@ -7,17 +7,19 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math/bits"
 	"sync"
 
 	"github.com/klauspost/compress/zlib"
 )
 
+const pngSignature = "\x89PNG\r\n\x1a\n"
+
 // decodePlainPNG reads the pixels [height, width] of a PNG of one byte a pixel, palette index or gray, not interlaced: the
 // form of nearly all masks, at a third of image/png's time. What it does not read, damaged files among it, is left to
 // image/png.
 func decodePlainPNG(data []byte, width, height int) (pixels []byte, ok bool) {
-	const signature = "\x89PNG\r\n\x1a\n"
-	if !bytes.HasPrefix(data, []byte(signature)) {
+	if !bytes.HasPrefix(data, []byte(pngSignature)) {
 		return nil, false
 	}
 	var (
@@ -25,7 +27,7 @@ func decodePlainPNG(data []byte, width, height int) (pixels []byte, ok bool) {
 		before string // the chunk before
 	)
 	palette := true // there is one, or none is needed
-	for rest := data[len(signature):]; before != "IEND"; {
+	for rest := data[len(pngSignature):]; before != "IEND"; {
 		if len(rest) < 12 {
 			return nil, false
 		}
@@ -143,9 +145,8 @@ func unfilter(kind byte, row, above []byte) error {
 	return nil
 }
 
+// abs has no branch: which way it went would be guessed wrong half of the time.
 func abs(v int) int {
-	if v < 0 {
-		return -v
-	}
-	return v
+	sign := v >> (bits.UintSize - 1)
+	return (v ^ sign) - sign
 }

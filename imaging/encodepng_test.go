@@ -1,0 +1,105 @@
+package imaging
+
+import (
+	"bytes"
+	"errors"
+	"image"
+	"image/color"
+	"image/png"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+// What EncodePNG writes, image/png reads: noise of any size, whose differences go around zero at every byte.
+func TestEncodePNGRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		im := New(rapid.IntRange(1, 40).Draw(t, "width"), rapid.IntRange(1, 20).Draw(t, "height"))
+		copy(im.Pix, rapid.SliceOfN(rapid.Byte(), len(im.Pix), len(im.Pix)).Draw(t, "pixels"))
+		if diff := cmp.Diff(im, throughPNG(t, im)); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}
+
+func TestEncodePNGInManyChunks(t *testing.T) {
+	im := New(311, 257)
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range im.Pix {
+		im.Pix[i] = byte(r.Uint32()) // what cannot be packed fills more than one chunk
+	}
+	if diff := cmp.Diff(im, throughPNG(t, im)); diff != "" {
+		t.Fatal("another picture came back")
+	}
+}
+
+func throughPNG(t interface{ Fatal(...any) }, im *Image) *Image {
+	var buffer bytes.Buffer
+	if err := EncodePNG(&buffer, im); err != nil {
+		t.Fatal(err)
+	}
+	decoded, err := png.Decode(&buffer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rgba, ok := decoded.(*image.RGBA)
+	if !ok || buffer.Len() > 0 {
+		t.Fatal("expected RGB pixels and nothing behind them")
+	}
+	got := New(rgba.Rect.Dx(), rgba.Rect.Dy())
+	for i := range got.Width * got.Height {
+		copy(got.Pix[3*i:], rgba.Pix[4*i:4*i+3])
+	}
+	return got
+}
+
+func TestMaskKeepsItsColours(t *testing.T) {
+	palette := color.Palette{color.RGBA{1, 2, 3, 255}, color.NRGBA{250, 128, 0, 255}, color.Gray{77}}
+	var buffer bytes.Buffer
+	if err := EncodeMask(&buffer, &Mask{3, 1, []uint16{2, 0, 1}}, palette); err != nil {
+		t.Fatal(err)
+	}
+	decoded, err := png.Decode(&buffer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for x, want := range []color.Color{palette[2], palette[0], palette[1]} {
+		if color.RGBAModel.Convert(decoded.At(x, 0)) != color.RGBAModel.Convert(want) {
+			t.Errorf("pixel %d is %v, expected %v", x, decoded.At(x, 0), want)
+		}
+	}
+}
+
+// shortWriter takes so many bytes and then no more.
+type shortWriter int
+
+var errFull = errors.New("disk full")
+
+func (w *shortWriter) Write(data []byte) (int, error) {
+	if len(data) > int(*w) {
+		return 0, errFull
+	}
+	*w -= shortWriter(len(data))
+	return len(data), nil
+}
+
+func TestEncodePNGFails(t *testing.T) {
+	im := gradient(40, 30)
+	var whole bytes.Buffer
+	if err := EncodePNG(&whole, im); err != nil {
+		t.Fatal(err)
+	}
+	for space := range whole.Len() {
+		w := shortWriter(space)
+		if err := EncodePNG(&w, im); !errors.Is(err, errFull) {
+			t.Fatalf("with space for %d of %d bytes: %v", space, whole.Len(), err)
+		}
+	}
+	for _, im := range []*Image{New(0, 3), New(3, 0), {Width: 2, Height: 2, Pix: make([]byte, 11)}} {
+		if err := EncodePNG(&whole, im); err == nil {
+			t.Errorf("%dx%d pixels in %d bytes were written", im.Width, im.Height, len(im.Pix))
+		}
+	}
+}
