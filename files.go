@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -129,9 +130,10 @@ func (m *Model) SegmentFiles(ctx context.Context, photos []Photo, v *Vocabulary,
 func (m *Model) settings(v *Vocabulary, o FileOptions) string {
 	info := m.Info()
 	digest := sha256.New()
-	for _, part := range []any{info.Name, info.Vision.Hash, info.Text.Hash, info.Method, v.Labels, v.vectors, o.Image, o.Segment, m.imagePrior(o.Segment.ImagePrior), o.Heatmaps, o.Opacity} {
+	for _, part := range []any{info.Name, info.Vision.Hash, info.Text.Hash, info.Method, v.Labels, o.Image, o.Segment, m.imagePrior(o.Segment.ImagePrior), o.Heatmaps, o.Opacity} {
 		fmt.Fprintf(digest, "%v\n", part)
 	}
+	_ = binary.Write(digest, binary.LittleEndian, v.vectors)
 	if o.ExtraKey != "" {
 		fmt.Fprintf(digest, "extra %s\n", o.ExtraKey)
 	}

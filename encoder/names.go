@@ -9,6 +9,7 @@ import (
 	"github.com/pacl/pacl/hub"
 	"github.com/pacl/pacl/internal/kernel"
 	"github.com/pacl/pacl/tokenizer"
+	"github.com/pacl/pacl/weights"
 )
 
 // Names is a table of names with vectors that some text encoder made once: a fixed vocabulary without the encoder. The
@@ -18,7 +19,8 @@ type Names struct {
 	info    Info
 	names   []string
 	matcher *tokenizer.Matcher
-	vectors []float32 // [names, width]: c_n
+	set     *weights.Set // stays open: few of the vectors are needed at a time
+	vectors weights.Tensor
 	mean    []float32 // [width]: m
 }
 
@@ -81,19 +83,15 @@ func (s *source) names() (*Names, error) {
 	if !table.DType.Floating() {
 		return nil, fmt.Errorf("weights %s: tensor %s has type %v, expected F32, F16, BF16 or F64", s.set.Path(), name, table.DType)
 	}
-	t := &Names{names: config.Names, vectors: table.Float32(), mean: make([]float32, d)}
+	t := &Names{names: config.Names, set: s.set, vectors: table, mean: make([]float32, d)}
 	if t.matcher, err = tokenizer.NewMatcher(config.Names, config.Aliases); err != nil {
 		return nil, err
 	}
-	rows := kernel.FromFloat32(t.vectors, n, d)
-	kernel.NormalizeRows(rows, rows, 1e-12)
+	row := kernel.NewMat(kernel.Float32, 1, d)
 	for i := range n {
-		kernel.Axpy(t.mean, 1/float32(n), rows.Row(i))
+		t.unit(row, i)
+		kernel.Axpy(t.mean, 1/float32(n), row.F)
 	}
-	for i := range n {
-		kernel.Axpy(rows.Row(i), -1, t.mean)
-	}
-	kernel.NormalizeRows(rows, rows, 1e-12)
 	t.info = Info{Family: "names", Dir: s.dir, Hash: s.set.Hash(), Source: config.Encoder, Template: config.Template, Width: d, Vocabulary: n, Params: int64(n * d)}
 	return t, nil
 }
@@ -125,8 +123,20 @@ func (t *Names) Find(text string) []int {
 // Name returns a name of the table.
 func (t *Names) Name(i int) string { return t.names[i] }
 
-// NameVector returns c_i, a view of the table.
-func (t *Names) NameVector(i int) []float32 { return t.vectors[i*t.info.Width : (i+1)*t.info.Width] }
+// unit sets row [1, width] to v_i/|v_i|.
+func (t *Names) unit(row kernel.Mat, i int) {
+	_ = t.vectors.CopyRange(row.F, i*row.Cols) // fails outside of the table only
+	kernel.NormalizeRows(row, row, 1e-12)
+}
+
+// NameVector returns c_i.
+func (t *Names) NameVector(i int) []float32 {
+	row := kernel.NewMat(kernel.Float32, 1, t.info.Width)
+	t.unit(row, i)
+	kernel.Axpy(row.F, -1, t.mean)
+	kernel.NormalizeRows(row, row, 1e-12)
+	return row.F
+}
 
 // Embed returns the vectors of texts. A text without a known name is an *UnknownNameError.
 func (t *Names) Embed(_ context.Context, texts []string) ([]float32, error) {

@@ -240,7 +240,6 @@ func (e *textTransformer) embed(dst []float32, sequences [][]int32, lengths []in
 func (s *source) text(o Options) (Text, error) {
 	switch kind := s.config.ModelType; {
 	case kind == "names":
-		defer s.set.Close()
 		return s.names()
 	case s.open != nil || kind == "" && s.has("token_embedding.weight"):
 		return s.openCLIPText(o)
