@@ -3,6 +3,7 @@ package pacl
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/pacl/pacl/imaging"
 )
@@ -46,7 +47,12 @@ func (m *Model) encodeTogether(ctx context.Context, photos []*imaging.Image, mem
 		}
 		stride = plan.Stride
 		results[i] = &Encoded{Geometry: plan.Geometry}
-		pixels = append(pixels, m.vision.Pixels(imaging.Resize(photos[i], width, height, m.vision.Info().Resample))...)
+		photo := m.vision.Pixels(imaging.Resize(photos[i], width, height, m.vision.Info().Resample))
+		if len(members) == 1 {
+			pixels = photo
+		} else {
+			pixels = append(pixels, photo...)
+		}
 	}
 	patches, err := m.patches(ctx, pixels, len(members), height, width, stride)
 	if err != nil {
@@ -56,8 +62,10 @@ func (m *Model) encodeTogether(ctx context.Context, photos []*imaging.Image, mem
 	for n, i := range members {
 		e := results[i]
 		e.Width = each / e.Geometry.Cells()
-		// A copy, so that one photo that is kept does not keep its whole batch.
-		e.Patches = append([]float32(nil), patches[n*each:(n+1)*each]...)
+		e.Patches = patches[n*each : (n+1)*each]
+		if len(members) > 1 {
+			e.Patches = slices.Clone(e.Patches) // one photo that is kept shall not keep its whole batch
+		}
 	}
 	return nil
 }
