@@ -13,8 +13,8 @@ import (
 	"github.com/klauspost/compress/zlib"
 )
 
-// EncodePNG writes an image as a PNG of 8-bit RGB, at a third of image/png's time and a little smaller: that one tries five
-// filters on every row, this one takes Paeth's, which photos want nearly always.
+// EncodePNG writes an image as a PNG of 8-bit RGB in less than half of image/png's time, photos a little smaller: that one tries
+// five filters on every row, this one takes Paeth's, which photos want nearly always.
 func EncodePNG(w io.Writer, im *Image) error {
 	return writePNG(w, im.Width, im.Height, nil, im.Pix)
 }
@@ -22,9 +22,10 @@ func EncodePNG(w io.Writer, im *Image) error {
 // pngChunk is how many bytes of packed rows are written at once.
 const pngChunk = 1 << 16
 
-// deflaters hold tables and windows that are worth keeping.
+// deflaters hold tables and windows that are worth keeping. Below level 6 the package stores noise as it is, half as large again
+// as it need be.
 var deflaters = sync.Pool{New: func() any {
-	w, _ := zlib.NewWriterLevel(nil, 5) // fails on unknown levels only
+	w, _ := zlib.NewWriterLevel(nil, 6) // fails on unknown levels only
 	return w
 }}
 
