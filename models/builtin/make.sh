@@ -4,7 +4,7 @@
 #
 #   models/builtin/make.sh DIR [--install]
 #
-# DIR gets everything (about 1 GB); --install copies encoders and the first head to where the binary embeds them.
+# DIR gets everything (about 3 GB); --install copies encoders and the first head to where the binary embeds them.
 # PACL names another pacl than the repository's own.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -24,11 +24,11 @@ scenes seen --count 500 --seed 1000000 --least 2
 scenes never --count 500 --seed 1000000 --least 2 --pairs novel
 
 encoders=(--vision "$out/clip" --text "$out/clip")
-"$pacl" features --captions "$out/head-scenes/captions.tsv" "${encoders[@]}" --phrases "a {}" --out "$out/features"
+"$pacl" features --captions "$out/head-scenes/captions.tsv" "${encoders[@]}" --stride 4 --phrases "a {}" --out "$out/features"
 for seed in 1 2 3; do
   [ -e "$out/head-$seed/pacl.json" ] ||
     "$pacl" train --features "$out/features" "${encoders[@]}" --out "$out/head-$seed" --seed $seed \
-      --start projection --epochs 4 --extras 0.9 --data-name "20000 generated scenes"
+      --epochs 12 --rate 0.002 --extras 0.9 --data-name "20000 generated scenes"
 done
 
 # measure NAME MODEL-FLAGS...: one row of the table.
