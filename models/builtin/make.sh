@@ -38,7 +38,7 @@ measure() {
     row+=" $("$pacl" -q eval folder --data "$out/$set" --templates "a {}" --stride 4 "${@:2}" | sed -n 's/^mIoU \([0-9.]*\).*/\1/p') |"
   done
   for set in seen never; do
-    row+=" $("$pacl" -q eval patches folder --data "$out/$set" --templates "a {}" "${@:2}" | sed -n 's/^patch accuracy [a-z ]*\([0-9.]*\) of.*/\1/p' | tail -n 1) |"
+    row+=" $("$pacl" -q eval patches folder --data "$out/$set" --templates "a {}" --stride 4 "${@:2}" | sed -n 's/^patch accuracy [a-z ]*\([0-9.]*\) of.*/\1/p' | tail -n 1) |"
   done
   echo "$row" | tee -a "$out/scores.md"
 }
