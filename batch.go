@@ -38,7 +38,7 @@ func (m *Model) encodeOnce(ctx context.Context, photos []*imaging.Image, o Image
 // encodeTogether encodes those photos whose places are given, all of which become inputs of width x height.
 func (m *Model) encodeTogether(ctx context.Context, photos []*imaging.Image, members []int, width, height int, o ImageOptions,
 	results []*Encoded) error {
-	var pixels []float32 // [members, 3, height, width]
+	pixels := make([]float32, 0, len(members)*3*height*width) // [members, 3, height, width]
 	stride := 0
 	for _, i := range members {
 		plan, err := m.plan(photos[i], o)
@@ -47,12 +47,7 @@ func (m *Model) encodeTogether(ctx context.Context, photos []*imaging.Image, mem
 		}
 		stride = plan.Stride
 		results[i] = &Encoded{Geometry: plan.Geometry}
-		photo := m.vision.Pixels(imaging.Resize(photos[i], width, height, m.vision.Info().Resample))
-		if len(members) == 1 {
-			pixels = photo
-		} else {
-			pixels = append(pixels, photo...)
-		}
+		pixels = m.vision.AppendPixels(pixels, imaging.Resize(photos[i], width, height, m.vision.Info().Resample))
 	}
 	patches, err := m.patches(ctx, pixels, len(members), height, width, stride)
 	if err != nil {

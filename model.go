@@ -472,7 +472,7 @@ func (m *Model) encodeWindows(ctx context.Context, im *imaging.Image, plan reado
 		windows := plan.Windows[first:min(first+windowsAtOnce, len(plan.Windows))]
 		var pixels []float32
 		for _, w := range windows {
-			pixels = append(pixels, m.vision.Pixels(resized.Crop(w.X, w.Y, w.Width, w.Height))...)
+			pixels = m.vision.AppendPixels(pixels, resized.Crop(w.X, w.Y, w.Width, w.Height))
 		}
 		// All windows of a plan have the same size.
 		patches, err := m.patches(ctx, pixels, len(windows), windows[0].Height, windows[0].Width, plan.Stride)

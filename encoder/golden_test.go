@@ -110,7 +110,7 @@ func checkVision(t *testing.T, model string, tensors map[string]testdata.Tensor)
 				for i := range im.Pix {
 					im.Pix[i] = uint8(input.Data[b*len(im.Pix)+i])
 				}
-				pixels = append(pixels, v.Pixels(im)...)
+				pixels = v.AppendPixels(pixels, im)
 			}
 		}
 		prefix := strings.TrimSuffix(key, m[4])

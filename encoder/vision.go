@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/pacl/pacl/imaging"
@@ -110,8 +111,14 @@ func (v *Vision) Info() Info { return v.info }
 
 // Pixels returns a picture as [3, H, W], normalised as the encoder was trained.
 func (v *Vision) Pixels(im *imaging.Image) []float32 {
+	return v.AppendPixels(nil, im)
+}
+
+// AppendPixels appends what Pixels returns.
+func (v *Vision) AppendPixels(dst []float32, im *imaging.Image) []float32 {
 	n := im.Width * im.Height
-	result := make([]float32, 3*n)
+	dst = slices.Grow(dst, 3*n)
+	result := dst[len(dst) : len(dst)+3*n]
 	for c := range 3 {
 		var table [256]float32
 		for i := range table {
@@ -122,7 +129,7 @@ func (v *Vision) Pixels(im *imaging.Image) []float32 {
 			plane[i] = table[im.Pix[3*i+c]]
 		}
 	}
-	return result
+	return dst[:len(dst)+3*n]
 }
 
 // Grid returns how many patches an input of height x width pixels has.

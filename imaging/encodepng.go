@@ -13,8 +13,8 @@ import (
 	"github.com/klauspost/compress/zlib"
 )
 
-// EncodePNG writes an image as a PNG of 8-bit RGB, photos in less than half of image/png's time and a little smaller: that one tries
-// five filters on every row, this one takes Paeth's, which photos want nearly always.
+// EncodePNG writes an image as a PNG of 8-bit RGB in half of image/png's time, photos a little smaller: that one tries five filters on
+// every row, this one takes Paeth's, which photos want nearly always.
 func EncodePNG(w io.Writer, im *Image) error {
 	return writePNG(w, im.Width, im.Height, nil, im.Pix)
 }

@@ -34,14 +34,18 @@ func encodePNG(t testing.TB, im image.Image) []byte {
 	return buffer.Bytes()
 }
 
-func encodeJPEG(t testing.TB, im *Image) []byte {
+func toRGBA(im *Image) *image.RGBA {
 	rgba := image.NewRGBA(image.Rect(0, 0, im.Width, im.Height))
 	for i := range im.Width * im.Height {
 		copy(rgba.Pix[4*i:], im.Pix[3*i:3*i+3])
 		rgba.Pix[4*i+3] = 255
 	}
+	return rgba
+}
+
+func encodeJPEG(t testing.TB, im *Image) []byte {
 	var buffer bytes.Buffer
-	if err := jpeg.Encode(&buffer, rgba, &jpeg.Options{Quality: 95}); err != nil {
+	if err := jpeg.Encode(&buffer, toRGBA(im), &jpeg.Options{Quality: 95}); err != nil {
 		t.Fatal(err)
 	}
 	return buffer.Bytes()
