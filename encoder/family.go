@@ -362,7 +362,7 @@ func (s *source) vision(o Options) (*Vision, error) {
 		finalNorm: l.norm(d.scheme.finalNorm, c.HiddenSize, c.NormEps),
 	}
 	if d.scheme.class != "" {
-		v.class = l.vector(d.scheme.class, c.HiddenSize)
+		v.class = l.lateVector(d.scheme.class, c.HiddenSize)
 		v.info.Prefix++
 	}
 	if t, ok := s.set.Get(d.scheme.registers); ok && d.scheme.registers != "" {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"runtime"
 
@@ -22,24 +21,40 @@ type layerToPack struct {
 	pack    func() error
 }
 
+// vectorToRead is a vector, such as a bias, that was checked but not read yet: hundreds of small ones, each in a page of its own of a
+// large file, take longer to find than to read.
+type vectorToRead struct {
+	dst    []float32
+	source string // tensor and first number
+	read   func() error
+}
+
 // packedWeights keeps packed weights: mapping them takes a tenth of the time that packing takes, and processes share them.
-var packedWeights = diskcache.Cache{Name: "packed", Total: 4 << 30, Entry: 3 << 30}
+var packedWeights = diskcache.Cache{Name: "packed", Total: 4 << 30, Entry: 3 << 30, Synced: true}
 
 // packedWorth is from how many packed bytes on they are kept. Only tests change it.
 var packedWorth int64 = 4 << 20
 
-// pack packs what layers left for later, or finds it packed.
+// pack packs and reads what was left for later, or finds it packed.
 func (l *loader) pack() error {
+	defer func() { l.later, l.vectors = nil, nil }()
 	var total int64
 	for _, layer := range l.later {
 		total += int64(kernel.PackedBytes(layer.out, layer.in, l.precision))
+	}
+	for _, vector := range l.vectors {
+		total += int64(4 * len(vector.dst))
 	}
 	key := ""
 	if total >= packedWorth && diskcache.Dir() != "" {
 		key = l.packedKey()
 		if l.usePacked(key) {
-			l.later = nil
 			return nil
+		}
+	}
+	for _, vector := range l.vectors {
+		if err := vector.read(); err != nil {
+			return err
 		}
 	}
 	for _, layer := range l.later {
@@ -50,7 +65,6 @@ func (l *loader) pack() error {
 	if key != "" {
 		_ = l.keepPacked(key, total) // without it the next one packs again
 	}
-	l.later = nil
 	return nil
 }
 
@@ -59,36 +73,33 @@ func (l *loader) packedKey() string {
 	for _, layer := range l.later {
 		parts = append(parts, fmt.Sprint(layer.out, layer.in, layer.source))
 	}
+	for _, vector := range l.vectors {
+		parts = append(parts, fmt.Sprint(len(vector.dst), vector.source))
+	}
 	return diskcache.Key(parts...)
 }
 
-// A file of packed weights begins with a block of packedHead bytes: packedMagic, the key, and the CRC-32C of all that
-// follows, the packed layers one after the other.
+// A file of packed weights begins with a block of packedHead bytes, packedMagic and the key; the packed layers follow, one after the
+// other, and the vectors in float32, all in the byte order of the machine. Their numbers are not summed at every start, as those of a weights file are not.
 const (
-	packedMagic = "pacl packed weights 1\n"
+	packedMagic = "pacl packed weights 2\n"
 	packedHead  = 4096
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func packedHeader(key string, sum uint32) []byte {
+func packedHeader(key string) []byte {
 	head := make([]byte, packedHead)
 	copy(head, packedMagic+key)
-	binary.LittleEndian.PutUint32(head[packedHead-4:], sum)
 	return head
 }
 
-// usePacked points the layers to their packed form on disk. A file that is not exactly what keepPacked wrote is passed
+// usePacked points the layers to their packed form on disk. A file of another length or beginning than keepPacked wrote is passed
 // over.
 func (l *loader) usePacked(key string) bool {
 	file, ok := packedWeights.Map(key)
-	if !ok || len(file.Data) < packedHead {
+	if !ok || len(file.Data) < packedHead || !bytes.Equal(file.Data[:packedHead], packedHeader(key)) {
 		return false
 	}
 	rest := file.Data[packedHead:]
-	if !bytes.Equal(file.Data[:packedHead], packedHeader(key, crc32.Checksum(rest, castagnoli))) {
-		return false
-	}
 	for _, layer := range l.later {
 		size := kernel.PackedBytes(layer.out, layer.in, l.precision)
 		if size > len(rest) || layer.weight.UsePacked(layer.out, layer.in, l.precision, rest[:size], file) != nil {
@@ -96,25 +107,29 @@ func (l *loader) usePacked(key string) bool {
 		}
 		rest = rest[size:]
 	}
+	for _, vector := range l.vectors {
+		n, err := binary.Decode(rest, binary.NativeEndian, vector.dst)
+		if err != nil {
+			return false
+		}
+		rest = rest[n:]
+	}
 	return len(rest) == 0
 }
 
 func (l *loader) keepPacked(key string, total int64) error {
-	return packedWeights.Write(key, packedHead+total, func(w io.Writer) error {
-		sum := uint32(0)
-		for _, layer := range l.later {
-			sum = crc32.Update(sum, castagnoli, layer.weight.Packed())
-		}
-		if _, err := w.Write(packedHeader(key, sum)); err != nil {
+	parts := []io.Reader{bytes.NewReader(packedHeader(key))}
+	for _, layer := range l.later {
+		parts = append(parts, bytes.NewReader(layer.weight.Packed()))
+	}
+	for _, vector := range l.vectors {
+		numbers, err := binary.Append(nil, binary.NativeEndian, vector.dst)
+		if err != nil {
 			return err
 		}
-		for _, layer := range l.later {
-			if _, err := w.Write(layer.weight.Packed()); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+		parts = append(parts, bytes.NewReader(numbers))
+	}
+	return packedWeights.Write(key, packedHead+total, io.MultiReader(parts...))
 }
 
 // packRows packs the parts, which stand below each other, a panel of rows at a time: there is no second copy of the whole.

@@ -27,7 +27,10 @@ func (l *loader) attentionPool(c transformerConfig, prefix string) *attentionPoo
 		l.fail(err)
 	}
 	weight, bias := prefix+"attention.in_proj_weight", prefix+"attention.in_proj_bias"
-	toQuery, offset := l.matrix(weight, w), l.partBias(part{weight, bias, 0, w})
+	toQuery, offset := l.matrix(weight, w), make([]float32, 3*w)
+	if l.has(bias) {
+		offset = l.vector(bias, 3*w)
+	}
 	p := &attentionPool{
 		heads: c.Heads, act: act, query: make([]float32, w),
 		keyValue: l.linear(w, part{weight, bias, w, 2 * w}),

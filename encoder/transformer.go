@@ -187,6 +187,7 @@ type loader struct {
 	precision kernel.Precision
 	err       error // the first one
 	later     []layerToPack
+	vectors   []vectorToRead
 }
 
 func (l *loader) fail(err error) {
@@ -202,17 +203,40 @@ func (l *loader) has(name string) bool {
 
 // vector reads a tensor of n numbers, whatever leading dimensions of 1 it has.
 func (l *loader) vector(name string, n int) []float32 {
+	t, ok := l.flat(name, n)
+	if !ok {
+		return make([]float32, n)
+	}
+	return t.Float32()
+}
+
+// lateVector is a vector that pack reads.
+func (l *loader) lateVector(name string, n int) []float32 {
+	dst := make([]float32, n)
+	if t, ok := l.flat(name, n); ok {
+		l.readLater(dst, name, t, 0)
+	}
+	return dst
+}
+
+// readLater makes pack read numbers of a tensor, from the first on, into dst.
+func (l *loader) readLater(dst []float32, name string, t weights.Tensor, first int) {
+	l.vectors = append(l.vectors, vectorToRead{dst, fmt.Sprint(name, first), func() error { return t.CopyRange(dst, first) }})
+}
+
+// flat finds a tensor of n numbers.
+func (l *loader) flat(name string, n int) (weights.Tensor, bool) {
 	t, ok := l.set.Get(name)
 	if !ok {
 		l.fail(fmt.Errorf("weights %s: tensor %s is missing", l.set.Path(), name))
-		return make([]float32, n)
+		return t, false
 	}
 	if t.Len() != n {
 		l.fail(fmt.Errorf("weights %s: tensor %s has shape %v, expected %d numbers", l.set.Path(), name, t.Shape, n))
-		return make([]float32, n)
+		return t, false
 	}
 	l.checkType(name, t)
-	return t.Float32()
+	return t, true
 }
 
 // checkType refuses integers where weights are expected: what reads them would run and mean nothing.
@@ -222,16 +246,16 @@ func (l *loader) checkType(name string, t weights.Tensor) {
 	}
 }
 
-// optional reads a vector that not every model has.
+// optional is a vector that not every model has; pack reads it.
 func (l *loader) optional(name string, n int) []float32 {
 	if name == "" || !l.has(name) {
 		return nil
 	}
-	return l.vector(name, n)
+	return l.lateVector(name, n)
 }
 
 func (l *loader) norm(name string, width int, eps float32) norm {
-	return norm{l.vector(name+".weight", width), l.vector(name+".bias", width), eps}
+	return norm{l.lateVector(name+".weight", width), l.lateVector(name+".bias", width), eps}
 }
 
 // part is some rows of a linear layer: all of a tensor, or a range of its rows.
@@ -251,8 +275,9 @@ func (l *loader) linear(in int, parts ...part) linear {
 	}
 	result := linear{}
 	if biased {
-		result.bias = make([]float32, 0, out)
+		result.bias = make([]float32, out)
 	}
+	row := 0
 	tensors := make([]weights.Tensor, len(parts))
 	for i, p := range parts {
 		tensors[i] = l.matrix(p.tensor, in)
@@ -260,9 +285,13 @@ func (l *loader) linear(in int, parts ...part) linear {
 			l.fail(fmt.Errorf("weights %s: tensor %s has shape %v, expected at least %d rows of %d",
 				l.set.Path(), p.tensor, tensors[i].Shape, p.first+p.rows, in))
 		}
-		if biased {
-			result.bias = append(result.bias, l.partBias(p)...)
+		if l.has(p.bias) {
+			t, _ := l.set.Get(p.bias)
+			if t, ok := l.flat(p.bias, max(t.Len(), p.first+p.rows)); ok {
+				l.readLater(result.bias[row:row+p.rows], p.bias, t, p.first)
+			}
 		}
+		row += p.rows
 	}
 	if l.err != nil {
 		return linear{}
@@ -286,15 +315,6 @@ func (l *loader) matrix(name string, in int) weights.Tensor {
 		l.checkType(name, t)
 	}
 	return t
-}
-
-func (l *loader) partBias(p part) []float32 {
-	if !l.has(p.bias) {
-		return make([]float32, p.rows)
-	}
-	t, _ := l.set.Get(p.bias)
-	all := l.vector(p.bias, max(t.Len(), p.first+p.rows))
-	return all[p.first : p.first+p.rows]
 }
 
 // layer is a whole linear layer by its name.
@@ -347,7 +367,11 @@ func (l *loader) block(c transformerConfig, s scheme, act kernel.Activation) blo
 	case s.qkv != "":
 		b.qkv = l.layer(s.qkv, w, 3*w)
 		if mask := l.optional(s.qkv+".bias_mask", 3*w); mask != nil && b.qkv.bias != nil {
-			applyBiasMask(b.qkv.bias, mask)
+			bias := b.qkv.bias
+			l.vectors = append(l.vectors, vectorToRead{bias, "masked " + s.qkv, func() error {
+				applyBiasMask(bias, mask)
+				return nil
+			}})
 		}
 	default:
 		var parts []part

@@ -3,6 +3,7 @@
 package diskcache
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -39,6 +40,9 @@ type Cache struct {
 	Name string // of its folder
 	// Total bounds the bytes of all files, Entry those of one.
 	Total, Entry int64
+	// Synced files are on disk before they have their names, so that who finds one finds all of it, even behind a power cut: for
+	// results whose every byte is not looked at when they are read.
+	Synced bool
 }
 
 // Key names a result by all that it depends on.
@@ -100,23 +104,40 @@ func (c Cache) used(path string, info os.FileInfo) {
 
 // Put stores a result, and drops those that were used longest ago where there are too many.
 func (c Cache) Put(key string, data []byte) error {
-	return c.Write(key, int64(len(data)), func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
+	return c.Write(key, int64(len(data)), bytes.NewReader(data))
 }
 
-// Write is Put for a result of so many bytes that fill writes. A result above the limit of one is not stored.
-func (c Cache) Write(key string, bytes int64, fill func(io.Writer) error) error {
+// largePage is the size of a large page of amd64, and of arm64 with pages of 4 KB.
+const largePage = 2 << 20
+
+// Write is Put for a result of so many bytes from a reader. A result above the limit of one is not stored.
+func (c Cache) Write(key string, size int64, r io.Reader) error {
 	path := c.path(key)
-	if path == "" || bytes > c.Entry {
+	if path == "" || size > c.Entry {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	c.makeRoom(filepath.Dir(path), bytes)
-	return atomicfile.Write(path, fill)
+	c.makeRoom(filepath.Dir(path), size)
+	write := atomicfile.Write
+	if c.Synced {
+		write = atomicfile.WriteSynced
+	}
+	return write(path, func(w io.Writer) error {
+		// Whole large pages at once, so that the system may keep them as such.
+		piece := make([]byte, min(size, largePage))
+		for left := size; left > 0; left -= int64(len(piece)) {
+			piece = piece[:min(left, largePage)]
+			if _, err := io.ReadFull(r, piece); err != nil {
+				return err
+			}
+			if _, err := w.Write(piece); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // blockBytes is about what a small file takes on a disk.

@@ -5,7 +5,6 @@ package diskcache
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"runtime"
 	"testing"
@@ -21,11 +20,7 @@ func TestMap(t *testing.T) {
 		want := make([]byte, size)
 		random.Read(want)
 		key := Key(fmt.Sprint(size))
-		err := c.Write(key, int64(size), func(w io.Writer) error {
-			_, err := w.Write(want)
-			return err
-		})
-		if err != nil {
+		if err := c.Put(key, want); err != nil {
 			t.Fatal(err)
 		}
 		first, ok := c.Map(key)
