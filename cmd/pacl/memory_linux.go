@@ -3,12 +3,17 @@ package main
 import (
 	"runtime"
 	"runtime/debug"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // hugeBytes is how much of the heap may lie in huge pages.
 const hugeBytes = 128 << 20
+
+// arenaBytes is the size of the pieces that the runtime takes addresses in. What lies in the span's first piece before it is the heap
+// so far, whose free pages are given out next.
+const arenaBytes = 64 << 20
 
 // askForHugePages lets the heap grow where the system gives 2 MB at a time: address space that is taken, marked and given back to
 // the allocator before anybody touches it. Where page faults are shadowed by a hypervisor one may take 11 us, and the 18 000 that
@@ -17,7 +22,9 @@ const hugeBytes = 128 << 20
 func askForHugePages() {
 	percent := debug.SetGCPercent(-1) // one collection is enough
 	span := make([]byte, hugeBytes)
-	_ = unix.Madvise(span, unix.MADV_HUGEPAGE) // a wish: without it everything works
+	first := uintptr(unsafe.Pointer(&span[0]))
+	start, end := first&^(arenaBytes-1), first+hugeBytes
+	_, _, _ = unix.Syscall(unix.SYS_MADVISE, start, end-start, unix.MADV_HUGEPAGE) // a wish: without it everything works
 	runtime.KeepAlive(span)
 	runtime.GC() // from now on the span's addresses come first
 	debug.SetGCPercent(percent)
