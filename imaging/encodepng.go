@@ -14,8 +14,8 @@ import (
 	"github.com/klauspost/compress/zlib"
 )
 
-// EncodePNG writes an image as a PNG of 8-bit RGB, a photo in an eighth of image/png's time at about its size: that one tries five filters on
-// every row, this one takes Paeth's, which photos want nearly always, and looks for repetitions in drawings only.
+// EncodePNG writes an image as a PNG of 8-bit RGB, a photo in a sixth of image/png's time and in a tenth more bytes: that one tries five filters
+// on every row, this one takes Paeth's, which photos want nearly always, and looks for repetitions in drawings only.
 func EncodePNG(w io.Writer, im *Image) error {
 	return writePNG(w, im.Width, im.Height, nil, im.Pix)
 }
@@ -24,7 +24,7 @@ func EncodePNG(w io.Writer, im *Image) error {
 const pngChunk = 1 << 16
 
 // Deflaters hold tables and windows that are worth keeping. What filters leave of a photo repeats itself so little that to look for it
-// takes three quarters of the time and saves a twelfth of the bytes. Below level 6 the package stores noise as it is, half as large
+// takes two thirds of the time and saves a twelfth of the bytes. Below level 6 the package stores noise as it is, half as large
 // again as it need be.
 var (
 	photoDeflaters   = deflaters(zlib.HuffmanOnly)
@@ -91,7 +91,7 @@ func writePNG(w io.Writer, width, height int, palette color.Palette, pixels []by
 	return chunks.err
 }
 
-// drawn says whether one byte in five is what its neighbours let expect, as in drawings and texts. It looks at every eighth row of RGB
+// drawn says whether every other byte is what its neighbours let expect, as in drawings and texts. It looks at every eighth row of RGB
 // pixels; row is scratch memory of 1 + stride bytes.
 func drawn(pixels []byte, stride int, row []byte) bool {
 	expected, all := 0, 0
@@ -100,7 +100,7 @@ func drawn(pixels []byte, stride int, row []byte) bool {
 		expected += bytes.Count(row, []byte{0})
 		all += stride
 	}
-	return 5*expected >= all
+	return 2*expected >= all
 }
 
 // paeth sets dst to a row of RGB pixels less, byte by byte, what Paeth's filter foresees, behind that filter's number.

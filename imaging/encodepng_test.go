@@ -38,6 +38,35 @@ func TestEncodePNGInManyChunks(t *testing.T) {
 	}
 }
 
+// Drawings are looked through for repetitions, photos are not.
+func TestEncodePNGOfDrawings(t *testing.T) {
+	letters := New(400, 300)
+	for i := range letters.Pix {
+		x, y := i/3%letters.Width%40, i/3/letters.Width%30
+		if x > 5 && x < 9 || y > 12 && y < 16 {
+			letters.Pix[i] = byte(40 * (i%3 + 1))
+		}
+	}
+	if diff := cmp.Diff(letters, throughPNG(t, letters)); diff != "" {
+		t.Fatal("another picture came back")
+	}
+	size := func(im *Image) int {
+		var buffer bytes.Buffer
+		if err := EncodePNG(&buffer, im); err != nil {
+			t.Fatal(err)
+		}
+		return buffer.Len()
+	}
+	// A byte without repetitions takes a bit at least.
+	if got, least := size(letters), len(letters.Pix)/8; got > least/4 {
+		t.Errorf("a drawing takes %d bytes, more than a quarter of the %d that it takes without repetitions", got, least)
+	}
+	row := make([]byte, 1+3*400)
+	if photo := noisyPhoto(400, 300); drawn(photo.Pix, 3*400, row) || !drawn(letters.Pix, 3*400, row) {
+		t.Error("a photo is taken for a drawing, or the other way round")
+	}
+}
+
 func throughPNG(t interface{ Fatal(...any) }, im *Image) *Image {
 	var buffer bytes.Buffer
 	if err := EncodePNG(&buffer, im); err != nil {
