@@ -61,11 +61,11 @@ func TestPackedWeightsOnDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, damage := range map[string]func() []byte{
-			"cut":     func() []byte { return whole[:len(whole)-128] },
-			"longer":  func() []byte { return append(slices.Clone(whole), make([]byte, 128)...) },
-			"header":  func() []byte { b := slices.Clone(whole); b[30]++; return b },
-			"short":   func() []byte { return whole[:10] },
-			"empty":   func() []byte { return nil },
+			"cut":    func() []byte { return whole[:len(whole)-128] },
+			"longer": func() []byte { return append(slices.Clone(whole), make([]byte, 128)...) },
+			"header": func() []byte { b := slices.Clone(whole); b[30]++; return b },
+			"short":  func() []byte { return whole[:10] },
+			"empty":  func() []byte { return nil },
 		} {
 			// A file that is in use is replaced by another, never changed.
 			if err := os.Remove(path); err != nil {

@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/pacl/pacl/internal/diskcache"
 )
 
 // maxFile bounds what is read of one tokenizer file; the largest published ones have about 40 MB.
@@ -110,18 +112,27 @@ func readTokenizerFile(dir string) (*tokenizerFile, error) {
 // Digest is a SHA-256 over the files of a directory that say how texts are cut: with another one texts may be cut
 // otherwise.
 func Digest(dir string) (string, error) {
-	digest := sha256.New()
+	var files []diskcache.File
 	for _, name := range []string{"tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "vocab.txt"} {
 		path := filepath.Join(dir, name)
-		if !exists(path) {
-			continue
+		info, err := os.Stat(path)
+		switch {
+		case err == nil:
+			files = append(files, diskcache.File{Path: path, Info: info})
+		case !errors.Is(err, fs.ErrNotExist):
+			return "", fmt.Errorf("read tokenizer: %w", err)
 		}
-		data, err := readFile(path)
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(digest, "%s %d\n", name, len(data))
-		digest.Write(data)
 	}
-	return hex.EncodeToString(digest.Sum(nil)), nil
+	return diskcache.Hash("tokenizer 1", files, func() (string, error) {
+		digest := sha256.New()
+		for _, f := range files {
+			data, err := readFile(f.Path)
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprintf(digest, "%s %d\n", filepath.Base(f.Path), len(data))
+			digest.Write(data)
+		}
+		return hex.EncodeToString(digest.Sum(nil)), nil
+	})
 }

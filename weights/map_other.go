@@ -11,8 +11,6 @@ type mapping struct {
 	info os.FileInfo // nil: nothing vouches for the content
 }
 
-func identity(os.FileInfo) string { return "" }
-
 func mapFile(path string) (*mapping, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,15 +15,6 @@ type mapping struct {
 	data []byte
 	name string
 	info os.FileInfo
-}
-
-// identity tells a file from another that took its name.
-func identity(info os.FileInfo) string {
-	s, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return ""
-	}
-	return fmt.Sprint(s.Dev, s.Ino)
 }
 
 func mapFile(path string) (*mapping, error) {

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/pacl/pacl/internal/diskcache"
 )
@@ -217,46 +216,12 @@ func (s *Set) Metadata() map[string]string { return s.metadata }
 // however they are spread over files.
 func (s *Set) Hash() string { return s.hash() }
 
-// hashes are kept on disk: those of large files take longer than packing them does.
-var hashes = diskcache.Cache{Name: "hashes", Total: 4 << 20, Entry: 2 * sha256.Size}
-
-// smallBytes is below which a hash is computed rather than looked up.
-const smallBytes = 4 << 20
-
-// settled is how long a file must not have been changed for its time to vouch for its content, as file systems count
-// time in steps.
-const settled = 5 * time.Second
-
-// fileKey names the content of the set's files by their paths, sizes and times, as make and git do; "" where they do not
-// vouch for it.
-func (s *Set) fileKey() string {
-	parts, total := []string{"tensors 1"}, int64(0)
-	for _, f := range s.files {
-		path, err := filepath.Abs(f.name)
-		if err != nil || f.info == nil || time.Since(f.info.ModTime()) < settled {
-			return ""
-		}
-		parts = append(parts, path, fmt.Sprint(f.info.Size(), f.info.ModTime().UnixNano(), identity(f.info)))
-		total += f.info.Size()
-	}
-	if total < smallBytes {
-		return ""
-	}
-	return diskcache.Key(parts...)
-}
-
 func (s *Set) computeHash() string {
-	key := s.fileKey()
-	if key == "" {
-		return s.hashTensors()
+	files := make([]diskcache.File, len(s.files))
+	for i, f := range s.files {
+		files[i] = diskcache.File{Path: f.name, Info: f.info}
 	}
-	if known, ok := hashes.Get(key); ok {
-		if raw, err := hex.DecodeString(string(known)); err == nil && len(raw) == sha256.Size {
-			return string(known)
-		}
-	}
-	hash := s.hashTensors()
-	_ = hashes.Put(key, []byte(hash)) // without it the next one takes longer
+	hash, _ := diskcache.Hash("tensors 1", files, func() (string, error) { return s.hashTensors(), nil }) // which does not fail
 	return hash
 }
 
