@@ -147,19 +147,17 @@ func (m *Model) openReadout(dir string, o Options) (err error) {
 			return err
 		}
 	}
-	if m.vision, err = encoder.OpenVision(dir, m.encoderOptions(o)); err != nil {
-		return err
-	}
-	if m.vision.Info().ProjectionDim == 0 {
-		return fmt.Errorf("%s is a %s %w", dir, m.vision.Info().Family, errNoProjection)
-	}
 	textDir := dir
 	if o.Text != "" {
 		if textDir, err = hub.Resolve(o.Text); err != nil {
 			return err
 		}
 	}
-	if m.text, err = encoder.OpenText(textDir, m.encoderOptions(o)); err != nil {
+	m.vision, m.text, err = encoder.Open(dir, textDir, m.encoderOptions(o))
+	if m.vision != nil && m.vision.Info().ProjectionDim == 0 {
+		return fmt.Errorf("%s is a %s %w", dir, m.vision.Info().Family, errNoProjection)
+	}
+	if err != nil {
 		return err
 	}
 	if m.text.Width() != m.vision.Info().ProjectionDim {
@@ -187,10 +185,7 @@ func (m *Model) openHead(files fs.FS, dir string, o Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("model %s, text encoder: %w", dir, err)
 	}
-	if m.vision, err = encoder.OpenVision(visionDir, m.encoderOptions(o)); err != nil {
-		return err
-	}
-	if m.text, err = encoder.OpenText(textDir, m.encoderOptions(o)); err != nil {
+	if m.vision, m.text, err = encoder.Open(visionDir, textDir, m.encoderOptions(o)); err != nil {
 		return err
 	}
 	if err := m.checkEncoders(dir, o.Warn); err != nil || o.Readout == "" {

@@ -204,11 +204,7 @@ func measure(ctx context.Context, m *pacl.Model, sets []*evaluate.Dataset) (row 
 // trainLive extracts features of fresh scenes, trains a head on them, and measures it.
 func trainLive(ctx context.Context, work string, set *evaluate.Dataset, o Options) (*Live, error) {
 	started := time.Now()
-	vision, err := encoder.OpenVision(o.CLIP, encoder.Options{})
-	if err != nil {
-		return nil, err
-	}
-	text, err := encoder.OpenText(o.CLIP, encoder.Options{})
+	vision, text, err := encoder.Open(o.CLIP, o.CLIP, encoder.Options{})
 	if err != nil {
 		return nil, err
 	}

@@ -380,7 +380,7 @@ func (s *source) vision(o Options) (*Vision, error) {
 	if d.rope {
 		v.periods, err = s.readPeriods(d)
 	} else {
-		err = v.readPositions(s, d)
+		err = v.readPositions(l, d)
 	}
 	if err != nil {
 		return nil, err
@@ -461,16 +461,16 @@ func (s *source) readPeriods(d visionDescription) ([]float64, error) {
 	return ropePeriods(base, head), nil
 }
 
-// readPositions reads learned positions of a square grid, one before it for the class token where there is one.
-func (v *Vision) readPositions(s *source, d visionDescription) error {
-	t, ok := s.set.Get(d.scheme.position)
+// readPositions finds learned positions of a square grid, one before it for the class token where there is one.
+func (v *Vision) readPositions(l *loader, d visionDescription) error {
+	t, ok := l.set.Get(d.scheme.position)
 	w := d.config.HiddenSize
 	if !ok {
-		return fmt.Errorf("weights %s: tensor %s is missing", s.set.Path(), d.scheme.position)
+		return fmt.Errorf("weights %s: tensor %s is missing", l.set.Path(), d.scheme.position)
 	}
 	n := t.Len() / w
 	if len(t.Shape) < 2 || t.Shape[len(t.Shape)-1] != w || t.Len() != n*w {
-		return fmt.Errorf("weights %s: tensor %s has shape %v, expected rows of %d", s.set.Path(), t.Name, t.Shape, w)
+		return fmt.Errorf("weights %s: tensor %s has shape %v, expected rows of %d", l.set.Path(), t.Name, t.Shape, w)
 	}
 	own := 0
 	if v.class != nil {
@@ -478,9 +478,10 @@ func (v *Vision) readPositions(s *source, d visionDescription) error {
 	}
 	side := int(math.Round(math.Sqrt(float64(max(n-own, 0)))))
 	if side < 1 || side*side+own != n {
-		return fmt.Errorf("weights %s: tensor %s has %d positions, expected a square grid and %d before it", s.set.Path(), t.Name, n, own)
+		return fmt.Errorf("weights %s: tensor %s has %d positions, expected a square grid and %d before it", l.set.Path(), t.Name, n, own)
 	}
-	v.positions, v.side = t.Float32(), side
+	v.positions, v.side = make([]float32, t.Len()), side
+	l.readLater(v.positions, t.Name, t, 0)
 	v.info.ImageSize = side * d.config.PatchSize
 	return nil
 }

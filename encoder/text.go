@@ -29,10 +29,15 @@ func OpenText(dir string, o Options) (Text, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.openText(o)
+}
+
+// openText opens the source's text encoder, which keeps the source, or closes it.
+func (s *source) openText(o Options) (Text, error) {
 	text, err := s.text(o)
 	if err != nil {
 		s.set.Close()
-		return nil, fmt.Errorf("text encoder %s: %w", dir, err)
+		return nil, fmt.Errorf("text encoder %s: %w", s.dir, err)
 	}
 	return text, nil
 }
@@ -380,21 +385,21 @@ func (s *source) textTransformer(o Options, family string, c transformerConfig, 
 	if l.err != nil {
 		return nil, l.err
 	}
-	e.positions = positions.Float32()
+	e.positions = make([]float32, positions.Len())
+	l.readLater(e.positions, names.position, positions, 0)
 	e.blocks = l.transformer(c, names)
 	e.blocks.postNorm = family == "bert"
 	if names.tokenTypes != "" {
 		// All of a single text is of the first type: its vector belongs to the positions.
 		types := l.matrix(names.tokenTypes, w)
-		first := make([]float32, w)
-		if l.err == nil {
-			if err := types.CopyRange(first, 0); err != nil {
-				l.fail(err)
+		l.vectors = append(l.vectors, vectorToRead{e.positions, "positions with " + names.tokenTypes, func() error {
+			first := make([]float32, w)
+			err := types.CopyRange(first, 0)
+			for t := 0; t < len(e.positions); t += w {
+				kernel.Axpy(e.positions[t:t+w], 1, first)
 			}
-		}
-		for t := 0; t < len(e.positions); t += w {
-			kernel.Axpy(e.positions[t:t+w], 1, first)
-		}
+			return err
+		}})
 	}
 	if names.wordNorm != "" {
 		n := l.norm(names.wordNorm, w, c.NormEps)

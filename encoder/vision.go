@@ -99,11 +99,38 @@ func OpenVision(dir string, o Options) (*Vision, error) {
 		return nil, err
 	}
 	defer source.set.Close()
-	v, err := source.vision(o)
+	return source.openVision(o)
+}
+
+func (s *source) openVision(o Options) (*Vision, error) {
+	v, err := s.vision(o)
 	if err != nil {
-		return nil, fmt.Errorf("vision encoder %s: %w", dir, err)
+		return nil, fmt.Errorf("vision encoder %s: %w", s.dir, err)
 	}
 	return v, nil
+}
+
+// Open opens a vision and a text encoder; a directory or weights file that holds both is read once. Where the text encoder alone cannot
+// be opened, the vision encoder is returned beside the error.
+func Open(visionDir, textDir string, o Options) (*Vision, Text, error) {
+	source, err := openSource(visionDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := source.openVision(o)
+	if err != nil || textDir != visionDir {
+		source.set.Close()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	var text Text
+	if textDir == visionDir {
+		text, err = source.openText(o)
+	} else {
+		text, err = OpenText(textDir, o)
+	}
+	return v, text, err
 }
 
 // Info says what the encoder is.

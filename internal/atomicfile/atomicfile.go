@@ -14,7 +14,7 @@ import (
 // Prefix begins the names of files that are being written, or were when their process was killed.
 const Prefix = ".writing-"
 
-const bufferBytes = 1 << 18
+const bufferBytes = 1 << 16
 
 // Write replaces the file by what fill writes. Others see the old file or the new one; a failure leaves the old one. A
 // power cut soon afterwards may lose the new file, which is for results that can be made again.
