@@ -2,7 +2,6 @@ package encoder
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -108,11 +107,11 @@ func (l *loader) usePacked(key string) bool {
 		rest = rest[size:]
 	}
 	for _, vector := range l.vectors {
-		n, err := binary.Decode(rest, binary.NativeEndian, vector.dst)
-		if err != nil {
+		numbers := kernel.AsBytes(vector.dst)
+		if len(numbers) > len(rest) {
 			return false
 		}
-		rest = rest[n:]
+		rest = rest[copy(numbers, rest):]
 	}
 	return len(rest) == 0
 }
@@ -123,11 +122,7 @@ func (l *loader) keepPacked(key string, total int64) error {
 		parts = append(parts, bytes.NewReader(layer.weight.Packed()))
 	}
 	for _, vector := range l.vectors {
-		numbers, err := binary.Append(nil, binary.NativeEndian, vector.dst)
-		if err != nil {
-			return err
-		}
-		parts = append(parts, bytes.NewReader(numbers))
+		parts = append(parts, bytes.NewReader(kernel.AsBytes(vector.dst)))
 	}
 	return packedWeights.Write(key, packedHead+total, io.MultiReader(parts...))
 }

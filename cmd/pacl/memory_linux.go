@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hugeBytes is how much of the heap may lie in huge pages.
-const hugeBytes = 128 << 20
+// hugeBytes is how much of the heap lies in huge pages: what encoders take, and what a photo takes for each pixel.
+const hugeBytes, hugePixel = 48 << 20, 24
 
 // arenaBytes is the size of the pieces that the runtime takes addresses in. What lies in the span's first piece before it is the heap
 // so far, whose free pages are given out next.
@@ -19,11 +19,11 @@ const arenaBytes = 64 << 20
 // the allocator before anybody touches it. Where page faults are shadowed by a hypervisor one may take 11 us, and the 18 000 that
 // the memory of a photo takes one by one were half of its processor time. It is for processes that end soon: long ones have
 // their memory already, and on such a machine an encoder was 5 to 38 % slower with a part of its heap in huge pages.
-func askForHugePages() {
+func askForHugePages(pixels int64) {
 	percent := debug.SetGCPercent(-1) // one collection is enough
-	span := make([]byte, hugeBytes)
+	span := make([]byte, hugeBytes+hugePixel*min(pixels, 32<<20))
 	first := uintptr(unsafe.Pointer(&span[0]))
-	start, end := first&^(arenaBytes-1), first+hugeBytes
+	start, end := first&^(arenaBytes-1), first+uintptr(len(span))
 	_, _, _ = unix.Syscall(unix.SYS_MADVISE, start, end-start, unix.MADV_HUGEPAGE) // a wish: without it everything works
 	runtime.KeepAlive(span)
 	runtime.GC() // from now on the span's addresses come first

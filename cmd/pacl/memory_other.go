@@ -3,4 +3,4 @@
 package main
 
 // askForHugePages has nothing to ask of systems that choose the size of pages themselves.
-func askForHugePages() {}
+func askForHugePages(int64) {}

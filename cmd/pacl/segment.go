@@ -46,13 +46,17 @@ func (c *segmentCommand) Run(s *session) error {
 		return err
 	}
 	if len(photos) <= fewPhotos {
-		askForHugePages()
-	}
-	if len(photos) == 1 {
-		// A photo that cannot be read is told before the model is loaded.
-		if _, err := imaging.ReadFile(photos[0].Path, imaging.Limits{}); err != nil {
-			return err
+		var pixels int64
+		for _, photo := range photos {
+			data, err := imaging.ReadFile(photo.Path, imaging.Limits{})
+			if err != nil && len(photos) == 1 {
+				return err // before the model is loaded
+			}
+			if width, height, _, err := imaging.DecodeConfig(data); err == nil {
+				pixels += int64(width) * int64(height)
+			}
 		}
+		askForHugePages(pixels)
 	}
 	model, err := c.modelFlags.open(s)
 	if err != nil {

@@ -46,8 +46,6 @@ func enlarge(data []byte, file *os.File) error {
 	if len(data) < largePage || !largePages() || unix.Madvise(data, unix.MADV_HUGEPAGE) != nil {
 		return nil
 	}
-	runtime.LockOSThread() // whose faults are counted
-	defer runtime.UnlockOSThread()
 	seen, copied := byte(0), 0
 	for at := 0; at+largePage <= len(data) && copied < largestCopy; at += largePage {
 		// What lies in a large page is all there after its first byte was.
@@ -67,7 +65,8 @@ func enlarge(data []byte, file *os.File) error {
 	return nil
 }
 
-// faults is how many pages the system gave to this thread.
+// faults is how many pages the system gave to this thread. Should the next count be another thread's, a page is copied that need not
+// be, or the other way round.
 func faults() int64 {
 	var usage unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_THREAD, &usage) != nil {

@@ -82,11 +82,14 @@ func PackedBytes(n, k int, p Precision) int {
 }
 
 // Packed is the packed form, in the byte order of the machine. It must not be written to.
-func (w *Weight) Packed() []byte {
-	if len(w.data) == 0 {
+func (w *Weight) Packed() []byte { return AsBytes(w.data) }
+
+// AsBytes views numbers as their bytes, in the byte order of the machine.
+func AsBytes(numbers []float32) []byte {
+	if len(numbers) == 0 {
 		return nil
 	}
-	return unsafe.Slice((*byte)(unsafe.Pointer(&w.data[0])), 4*len(w.data))
+	return unsafe.Slice((*byte)(unsafe.Pointer(&numbers[0])), 4*len(numbers))
 }
 
 // UsePacked makes w a weight [n, k] whose packed form, as Packed gave it, lies elsewhere: it is read there and not copied.
