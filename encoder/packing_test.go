@@ -9,6 +9,7 @@ import (
 
 	"github.com/pacl/pacl/internal/fixture"
 	"github.com/pacl/pacl/internal/kernel"
+	"github.com/pacl/pacl/internal/testdata"
 )
 
 // What is found packed on disk is what packing makes, and files that are anything else are passed over.
@@ -117,6 +118,29 @@ func TestOutputsUseMemoryAgain(t *testing.T) {
 		}
 		if used.GridH != want.GridH || !slices.Equal(used.Patches, want.Patches) || !slices.Equal(used.Class, want.Class) {
 			t.Fatalf("batch %d: other tokens in used memory", batch)
+		}
+	}
+}
+
+// Encoders of all families say the same whether their weights and vectors were packed now or are found packed on disk.
+func TestGoldenFromDisk(t *testing.T) {
+	testdata.Golden(t, "models") // skips where there is none
+	t.Setenv("PACL_CACHE", t.TempDir())
+	before := packedWorth
+	packedWorth = 0
+	defer func() { packedWorth = before }()
+	for name, test := range map[string]func(*testing.T){
+		"vision": TestGoldenVision, "text": TestGoldenText, "bert": TestGoldenBERT, "siglip": TestSigLIPAgainstPyTorch, "checkpoints": TestPublishedCheckpoints,
+	} {
+		t.Run(name+" packed now", test)
+		packed, err := filepath.Glob(filepath.Join(os.Getenv("PACL_CACHE"), "packed", "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(name+" from disk", test)
+		again, err := filepath.Glob(filepath.Join(os.Getenv("PACL_CACHE"), "packed", "*"))
+		if err != nil || !slices.Equal(packed, again) || len(packed) == 0 {
+			t.Errorf("%s: %d files became %d (%v), expected the same", name, len(packed), len(again), err)
 		}
 	}
 }
