@@ -87,5 +87,7 @@ func copyPage(page []byte, file *os.File, offset int64) error {
 	if _, err := file.ReadAt(page, offset); err != nil {
 		return err
 	}
+	// Where nobody else has the small pages mapped, the next one reads a large one from the disk.
+	_ = unix.Fadvise(int(file.Fd()), offset, largePage, unix.FADV_DONTNEED)
 	return unix.Mprotect(page, unix.PROT_READ)
 }
