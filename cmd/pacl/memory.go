@@ -19,7 +19,12 @@ func collectLate() {
 	}
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(live)
-	const usual, least = 100, 4 << 20 // the runtime's own, bytes
-	debug.SetGCPercent(int(max(usual, usual*spareBytes/max(live[0].Value.Uint64(), least))))
+	debug.SetGCPercent(growth(live[0].Value.Uint64()))
 	runtime.AddCleanup(new(*int), func(struct{}) { collectLate() }, struct{}{}) // again behind the next collection
+}
+
+// growth is the percentage of the live bytes by which the heap may grow, as GOGC counts it.
+func growth(live uint64) int {
+	const usual, least = 100, 4 << 20 // the runtime's own, bytes
+	return int(max(usual, usual*spareBytes/max(live, least)))
 }
