@@ -79,7 +79,8 @@ func (l *loader) packedKey() string {
 }
 
 // A file of packed weights begins with a block of packedHead bytes, packedMagic and the key; the packed layers follow, one after the
-// other, and the vectors in float32, all in the byte order of the machine. Their numbers are not summed at every start, as those of a weights file are not.
+// other, and the vectors in float32, all in the byte order of the machine. There is no sum to check: to make it took longer than all
+// else that is done to open an encoder, and nobody sums the weights file itself at every start.
 const (
 	packedMagic = "pacl packed weights 2\n"
 	packedHead  = 4096

@@ -14,8 +14,8 @@ import (
 	"github.com/klauspost/compress/zlib"
 )
 
-// EncodePNG writes an image as a PNG of 8-bit RGB, a photo in a sixth of image/png's time and in a tenth more bytes: that one tries five filters
-// on every row, this one takes Paeth's, which photos want nearly always, and looks for repetitions in drawings only.
+// EncodePNG writes an image as a PNG of 8-bit RGB, a photo in a sixth of image/png's time and in a tenth more bytes: that one tries
+// five filters on every row, this one takes Paeth's, which photos want nearly always, and looks for repetitions in drawings only.
 func EncodePNG(w io.Writer, im *Image) error {
 	return writePNG(w, im.Width, im.Height, nil, im.Pix)
 }
