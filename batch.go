@@ -50,8 +50,11 @@ func (m *Model) encodeTogether(ctx context.Context, photos []*imaging.Image, mem
 		pixels = m.vision.AppendPixels(pixels, imaging.Resize(photos[i], width, height, m.vision.Info().Resample))
 	}
 	patches, err := m.patches(ctx, pixels, len(members), height, width, stride)
-	if err != nil {
+	if err != nil && len(members) > 1 {
 		return fmt.Errorf("%d photos together: %w", len(members), err)
+	}
+	if err != nil {
+		return err
 	}
 	each := len(patches) / len(members)
 	for n, i := range members {

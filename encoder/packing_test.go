@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/pacl/pacl/internal/fixture"
@@ -89,6 +90,53 @@ func TestPackedWeightsOnDisk(t *testing.T) {
 	t.Setenv("PACL_CACHE", "off")
 	if _, err := OpenVision(dir, Options{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// Numbers that went bad on disk are told, and where they may lie.
+func TestDamagedNumbers(t *testing.T) {
+	t.Setenv("PACL_CACHE", t.TempDir())
+	before := packedWorth
+	packedWorth = 0
+	defer func() { packedWorth = before }()
+	dir := fixture.ViT(t, filepath.Join(t.TempDir(), "vit"), 1)
+	side := 4 * fixture.Patch
+	encode := func() error {
+		v, err := OpenVision(dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = v.Encode(context.Background(), make([]float32, 3*side*side), 1, side, side, EncodeOptions{})
+		return err
+	}
+	if err := encode(); err != nil {
+		t.Fatal(err)
+	}
+	packed := filepath.Join(os.Getenv("PACL_CACHE"), "packed")
+	files, err := filepath.Glob(filepath.Join(packed, "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("files %v, error %v", files, err)
+	}
+	whole, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range whole[packedHead:] {
+		whole[packedHead+i] = 0xff // NaN in either precision
+	}
+	if err := os.WriteFile(files[0], whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"no number", dir, packed} {
+		if err := encode(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, expected one that names %q", err, want)
+		}
+	}
+	if err := os.Remove(files[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := encode(); err != nil {
+		t.Errorf("without the damaged file: %v", err)
 	}
 }
 

@@ -116,12 +116,12 @@ func FuzzConfig(f *testing.F) {
 		v, err := OpenVision(dir, Options{})
 		if err == nil {
 			side := v.Info().PatchSize
-			if _, err := v.Encode(t.Context(), make([]float32, 3*side*side), 1, side, side, EncodeOptions{}); err != nil {
+			if _, err := v.Encode(t.Context(), make([]float32, 3*side*side), 1, side, side, EncodeOptions{}); err != nil && !strings.Contains(err.Error(), "no number") {
 				t.Error(err)
 			}
 		}
 		if text, err := OpenText(dir, Options{}); err == nil {
-			if _, err := text.(*textTransformer).EmbedIDs(t.Context(), [][]int32{{1, 2}}); err != nil {
+			if _, err := text.(*textTransformer).EmbedIDs(t.Context(), [][]int32{{1, 2}}); err != nil && !strings.Contains(err.Error(), "no number") {
 				t.Error(err)
 			}
 		}

@@ -178,6 +178,9 @@ func (e *textTransformer) EmbedIDs(ctx context.Context, sequences [][]int32) ([]
 		e.embed(result[first*width:last*width], sequences[first:last], lengths[first:last], rows)
 		first = last
 	}
+	if err := e.info.checkNumbers("text", result, width); err != nil {
+		return nil, err
+	}
 	return result, nil
 }
 

@@ -177,7 +177,7 @@ func (v *Vision) Grid(height, width, stride int) (gh, gw int, err error) {
 // batchTokens is about how many tokens pass through the blocks at once.
 const batchTokens = 4096
 
-// Encode passes a batch of images, pixels [B, 3, H, W], through the encoder.
+// Encode passes a batch of images, pixels [B, 3, H, W], through the encoder. It is an error if patches are no numbers.
 func (v *Vision) Encode(ctx context.Context, pixels []float32, batch, height, width int, o EncodeOptions) (Output, error) {
 	if o.Stride == 0 {
 		o.Stride = v.info.PatchSize
@@ -216,6 +216,9 @@ func (v *Vision) Encode(ctx context.Context, pixels []float32, batch, height, wi
 		n := min(atOnce, batch-first)
 		part := pixels[first*3*height*width : (first+n)*3*height*width]
 		v.encode(&out, part, first, n, height, width, o)
+	}
+	if err := v.info.checkNumbers("vision", out.Patches, out.Width); err != nil {
+		return Output{}, err
 	}
 	return out, nil
 }
