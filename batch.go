@@ -50,10 +50,10 @@ func (m *Model) encodeTogether(ctx context.Context, photos []*imaging.Image, mem
 		pixels = m.vision.AppendPixels(pixels, imaging.Resize(photos[i], width, height, m.vision.Info().Resample))
 	}
 	patches, err := m.patches(ctx, pixels, len(members), height, width, stride)
-	if err != nil && len(members) > 1 {
+	switch {
+	case err != nil && len(members) > 1:
 		return fmt.Errorf("%d photos together: %w", len(members), err)
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	each := len(patches) / len(members)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,11 +92,6 @@ func MakeTable(ctx context.Context, o TableOptions) (*Table, error) {
 		t.Vectors = append(t.Vectors, vectors...)
 		if o.Progress != nil {
 			o.Progress(first+len(prompts), len(t.Names))
-		}
-	}
-	for i, v := range t.Vectors {
-		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-			return nil, fmt.Errorf("text encoder %s makes %q a vector that is no number", dir, t.Names[i/t.Width])
 		}
 	}
 	return t, nil

@@ -1,11 +1,9 @@
 package encoder
 
 import (
-	"fmt"
 	"path/filepath"
 
 	"github.com/pacl/pacl/imaging"
-	"github.com/pacl/pacl/internal/diskcache"
 	"github.com/pacl/pacl/internal/kernel"
 )
 
@@ -42,28 +40,6 @@ type Info struct {
 	LogitBias            float32 // added to logits before SigLIP's sigmoid, 0 elsewhere
 
 	Positions, Vocabulary int // of a text encoder: longest text in tokens, number of tokens or names
-}
-
-// checkNumbers looks for a NaN or an infinity in what an encoder says of pictures or texts, rows of width numbers: arithmetic makes
-// none of weights as they were trained.
-func (i Info) checkNumbers(kind string, rows []float32, width int) error {
-	for at := 0; at < len(rows); at += width {
-		row := rows[at : at+width]
-		if d := kernel.Dot(row, row); d-d == 0 {
-			continue
-		}
-		for _, v := range row {
-			if v-v == 0 {
-				continue
-			}
-			kept := ""
-			if dir := diskcache.Dir(); dir != "" {
-				kept = fmt.Sprintf(", or their packed form in %s, which can be removed", filepath.Join(dir, packedWeights.Name))
-			}
-			return fmt.Errorf("%s encoder %s: what it makes of its input is no number: its weights are damaged%s", kind, i.Dir, kept)
-		}
-	}
-	return nil
 }
 
 // Name is a short name for messages.

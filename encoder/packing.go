@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"runtime"
 
 	"github.com/pacl/pacl/internal/diskcache"
@@ -126,6 +127,28 @@ func (l *loader) keepPacked(key string, total int64) error {
 		parts = append(parts, bytes.NewReader(kernel.AsBytes(vector.dst)))
 	}
 	return packedWeights.Write(key, packedHead+total, io.MultiReader(parts...))
+}
+
+// checkNumbers looks for a NaN or an infinity in what an encoder says of pictures or texts, rows of width numbers: arithmetic makes
+// none of weights as they were trained.
+func (i Info) checkNumbers(kind string, rows []float32, width int) error {
+	for at := 0; at < len(rows); at += width {
+		row := rows[at : at+width]
+		if d := kernel.Dot(row, row); d-d == 0 {
+			continue
+		}
+		for _, v := range row {
+			if v-v == 0 {
+				continue
+			}
+			kept := ""
+			if dir := diskcache.Dir(); dir != "" {
+				kept = fmt.Sprintf(", or their packed form in %s, which can be removed", filepath.Join(dir, packedWeights.Name))
+			}
+			return fmt.Errorf("%s encoder %s: what it makes of its input is no number: its weights are damaged%s", kind, i.Dir, kept)
+		}
+	}
+	return nil
 }
 
 // packRows packs the parts, which stand below each other, a panel of rows at a time: there is no second copy of the whole.

@@ -13,12 +13,17 @@ import (
 	"github.com/pacl/pacl/internal/testdata"
 )
 
-// What is found packed on disk is what packing makes, and files that are anything else are passed over.
-func TestPackedWeightsOnDisk(t *testing.T) {
+// packAlways makes a test keep even small packed weights, in a cache of its own.
+func packAlways(t *testing.T) {
 	t.Setenv("PACL_CACHE", t.TempDir())
 	before := packedWorth
 	packedWorth = 0
-	defer func() { packedWorth = before }()
+	t.Cleanup(func() { packedWorth = before })
+}
+
+// What is found packed on disk is what packing makes, and files that are anything else are passed over.
+func TestPackedWeightsOnDisk(t *testing.T) {
+	packAlways(t)
 	dir := fixture.ViT(t, filepath.Join(t.TempDir(), "vit"), 1)
 	side := 4 * fixture.Patch
 	pixels := make([]float32, 3*side*side)
@@ -95,10 +100,7 @@ func TestPackedWeightsOnDisk(t *testing.T) {
 
 // Numbers that went bad on disk are told, and where they may lie.
 func TestDamagedNumbers(t *testing.T) {
-	t.Setenv("PACL_CACHE", t.TempDir())
-	before := packedWorth
-	packedWorth = 0
-	defer func() { packedWorth = before }()
+	packAlways(t)
 	dir := fixture.ViT(t, filepath.Join(t.TempDir(), "vit"), 1)
 	side := 4 * fixture.Patch
 	encode := func() error {
@@ -173,10 +175,7 @@ func TestOutputsUseMemoryAgain(t *testing.T) {
 // Encoders of all families say the same whether their weights and vectors were packed now or are found packed on disk.
 func TestGoldenFromDisk(t *testing.T) {
 	testdata.Golden(t, "models") // skips where there is none
-	t.Setenv("PACL_CACHE", t.TempDir())
-	before := packedWorth
-	packedWorth = 0
-	defer func() { packedWorth = before }()
+	packAlways(t)
 	for name, test := range map[string]func(*testing.T){
 		"vision": TestGoldenVision, "text": TestGoldenText, "bert": TestGoldenBERT, "siglip": TestSigLIPAgainstPyTorch, "checkpoints": TestPublishedCheckpoints,
 	} {

@@ -118,18 +118,15 @@ func Open(visionDir, textDir string, o Options) (*Vision, Text, error) {
 		return nil, nil, err
 	}
 	v, err := source.openVision(o)
-	if err != nil || textDir != visionDir {
-		source.set.Close()
+	if err == nil && textDir == visionDir {
+		text, err := source.openText(o)
+		return v, text, err
 	}
+	source.set.Close()
 	if err != nil {
 		return nil, nil, err
 	}
-	var text Text
-	if textDir == visionDir {
-		text, err = source.openText(o)
-	} else {
-		text, err = OpenText(textDir, o)
-	}
+	text, err := OpenText(textDir, o)
 	return v, text, err
 }
 

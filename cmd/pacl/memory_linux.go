@@ -8,8 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hugeBytes is how much of the heap lies in huge pages: what encoders take, and what a photo takes for each pixel.
-const hugeBytes, hugePixel = 48 << 20, 24
+const (
+	// hugeBytes is how much of the heap lies in huge pages for the sake of encoders, hugePixel how much for each pixel of a photo.
+	hugeBytes, hugePixel = 48 << 20, 24
+	// mostPixels bounds the address space that is taken: a header may promise any number.
+	mostPixels = 32 << 20
+)
 
 // arenaBytes is the size of the pieces that the runtime takes addresses in. What lies in the span's first piece before it is the heap
 // so far, whose free pages are given out next.
@@ -21,7 +25,7 @@ const arenaBytes = 64 << 20
 // their memory already, and on such a machine an encoder was 5 to 38 % slower with a part of its heap in huge pages.
 func askForHugePages(pixels int64) {
 	percent := debug.SetGCPercent(-1) // one collection is enough
-	span := make([]byte, hugeBytes+hugePixel*min(pixels, 32<<20))
+	span := make([]byte, hugeBytes+hugePixel*min(pixels, mostPixels))
 	first := uintptr(unsafe.Pointer(&span[0]))
 	start, end := first&^(arenaBytes-1), first+uintptr(len(span))
 	_, _, _ = unix.Syscall(unix.SYS_MADVISE, start, end-start, unix.MADV_HUGEPAGE) // a wish: without it everything works

@@ -55,6 +55,15 @@ func TestMapFile(t *testing.T) {
 				t.Errorf("%s: %d bytes were written into the result", name, n)
 			}
 		}
+		if name == "small" {
+			// Copies do not change with the file, as its own pages do. The rest behind the last whole large page is no copy.
+			if _, err := file.WriteAt(make([]byte, size), 0); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(data[:3*largePage], want[:3*largePage]) || bytes.Equal(data[3*largePage:], want[3*largePage:]) {
+				t.Error("small pages were not copied, or what is no whole large page was")
+			}
+		}
 		unmap()
 	}
 }

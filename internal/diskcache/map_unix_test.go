@@ -43,3 +43,40 @@ func TestMap(t *testing.T) {
 		t.Error("found what was never stored")
 	}
 }
+
+// BenchmarkMap looks at each page of a result of the size of a CLIP B/16's packed weights, mapped and read.
+func BenchmarkMap(b *testing.B) {
+	b.Setenv("PACL_CACHE", b.TempDir())
+	const size = 170 << 20
+	c := Cache{Name: "things", Total: size, Entry: size, Synced: true}
+	if err := c.Put("weights", make([]byte, size)); err != nil {
+		b.Fatal(err)
+	}
+	touch := func(b *testing.B, data []byte) {
+		sum := byte(0)
+		for at := 0; at < len(data); at += 4096 {
+			sum |= data[at]
+		}
+		if sum != 0 || len(data) != size {
+			b.Fatal("other content")
+		}
+	}
+	b.Run("mapped", func(b *testing.B) {
+		for b.Loop() {
+			mapped, ok := c.Map("weights")
+			if !ok {
+				b.Fatal("not found")
+			}
+			touch(b, mapped.Data)
+		}
+	})
+	b.Run("read", func(b *testing.B) {
+		for b.Loop() {
+			data, ok := c.Get("weights")
+			if !ok {
+				b.Fatal("not found")
+			}
+			touch(b, data)
+		}
+	})
+}
