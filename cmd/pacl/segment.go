@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pacl/pacl"
+	"github.com/pacl/pacl/cmd/pacl/internal/launch"
 	"github.com/pacl/pacl/imaging"
 )
 
@@ -31,6 +32,9 @@ type segmentCommand struct {
 
 // fewPhotos are segmented in so short a time that it matters how fast memory is had for the first time.
 const fewPhotos = 4
+
+// encoderBytes and pixelBytes are about what an encoder and a photo's pixels take of the heap.
+const encoderBytes, pixelBytes = 48 << 20, 24
 
 func (c *segmentCommand) Run(s *session) error {
 	labels, err := readLabels(c.Labels)
@@ -56,7 +60,7 @@ func (c *segmentCommand) Run(s *session) error {
 				pixels += int64(width) * int64(height)
 			}
 		}
-		askForHugePages(pixels)
+		launch.LargePages(encoderBytes + pixelBytes*pixels - launch.Bytes)
 	}
 	model, err := c.modelFlags.open(s)
 	if err != nil {
