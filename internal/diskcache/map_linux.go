@@ -3,7 +3,6 @@ package diskcache
 import (
 	"bytes"
 	"os"
-	"runtime"
 	"sync"
 	"unsafe"
 
@@ -46,22 +45,24 @@ func enlarge(data []byte, file *os.File) error {
 	if len(data) < largePage || !largePages() || unix.Madvise(data, unix.MADV_HUGEPAGE) != nil {
 		return nil
 	}
-	seen, copied := byte(0), 0
+	copied, before := 0, faults()
 	for at := 0; at+largePage <= len(data) && copied < largestCopy; at += largePage {
-		// What lies in a large page is all there after its first byte was.
+		// One fault maps a large page, small ones take some.
 		page := data[at : at+largePage : at+largePage]
-		seen |= page[0]
-		before := faults()
-		seen |= page[largePage/2]
-		if faults() == before {
+		if unix.Madvise(page, unix.MADV_POPULATE_READ) != nil {
+			return nil // Linux before 5.14, or a file that cannot be read: whoever reads the memory will see
+		}
+		now := faults()
+		if now == before+1 {
+			before = now
 			continue
 		}
 		if err := copyPage(page, file, int64(at)); err != nil {
 			return err
 		}
 		copied += largePage
+		before = faults()
 	}
-	runtime.KeepAlive(seen)
 	return nil
 }
 
