@@ -32,25 +32,49 @@ func Overlay(photo *imaging.Image, mask *imaging.Mask, labels int, opacity float
 	for l := range colors {
 		colors[l] = Color(l)
 	}
+	inside, border := newBlend(colors, alpha), newBlend(colors, min(alpha+100, 256))
 	for y := range photo.Height {
-		for x := range photo.Width {
-			i := y*photo.Width + x
-			p, dst := photo.Pix[3*i:3*i+3], result.Pix[3*i:3*i+3]
-			id := mask.ID[i]
-			if int(id) >= labels {
-				copy(dst, p)
-				continue
-			}
-			c, a := colors[id], alpha
-			if x+1 < photo.Width && mask.ID[i+1] != id || y+1 < photo.Height && mask.ID[i+photo.Width] != id {
-				a = min(alpha+100, 256)
-			}
-			for k, v := range [3]uint8{c.R, c.G, c.B} {
-				dst[k] = uint8((int32(p[k])*(256-a) + int32(v)*a) >> 8)
+		ids := mask.ID[y*photo.Width:][:photo.Width]
+		below := ids // the last row has none that could differ
+		if y+1 < photo.Height {
+			below = mask.ID[(y+1)*photo.Width:][:photo.Width]
+		}
+		row, dst := photo.Pix[3*y*photo.Width:][:3*photo.Width], result.Pix[3*y*photo.Width:][:3*photo.Width]
+		for x, id := range ids {
+			from, to := (*[3]uint8)(row[3*x:]), (*[3]uint8)(dst[3*x:])
+			switch {
+			case int(id) >= labels:
+				*to = *from
+			case below[x] != id || ids[min(x+1, len(ids)-1)] != id:
+				border.over(to, from, id)
+			default:
+				inside.over(to, from, id)
 			}
 		}
 	}
 	return result, nil
+}
+
+// blend lays colours over others.
+type blend struct {
+	keep    int32
+	colours [][3]int32 // times their share
+}
+
+// newBlend takes alpha of 256 parts of the colours.
+func newBlend(colors []color.RGBA, alpha int32) *blend {
+	b := &blend{keep: 256 - alpha}
+	for _, c := range colors {
+		b.colours = append(b.colours, [3]int32{int32(c.R) * alpha, int32(c.G) * alpha, int32(c.B) * alpha})
+	}
+	return b
+}
+
+func (b *blend) over(to, from *[3]uint8, label uint16) {
+	c := &b.colours[label]
+	to[0] = uint8((int32(from[0])*b.keep + c[0]) >> 8)
+	to[1] = uint8((int32(from[1])*b.keep + c[1]) >> 8)
+	to[2] = uint8((int32(from[2])*b.keep + c[2]) >> 8)
 }
 
 // mostEntries bounds a legend; the rest is counted in a last line.
