@@ -15,7 +15,7 @@ const (
 	// arenaBytes is the size of the pieces that the runtime takes addresses in.
 	arenaBytes = 64 << 20
 	// stackBytes is the size of a stack that has room for a room: the next power of two.
-	stackBytes = 32 << 20
+	stackBytes = 64 << 20
 	// mostBytes bounds the address space that is taken: a photo's header may promise any number of pixels.
 	mostBytes = 1 << 30
 )
@@ -35,23 +35,23 @@ func init() {
 	heap := uintptr(unsafe.Pointer(new([64]byte))) &^ (largePage - 1)
 	LargePages(Bytes)
 	advise(heap, largePage, collapse)
-	mapCode()
+	start, bytes := code()
+	advise(start, bytes, populateRead)
 }
 
-// mapCode maps the code that the page cache holds or the disk, 11 MB, which faults would map in pieces of 64 KB.
-func mapCode() {
+// code is where the program's code lies, 11 MB, which faults would map in pieces of 64 KB.
+func code() (start, bytes uintptr) {
 	headers := programHeaders()
 	var shift uintptr // of what the headers say, where the program lies at random addresses
 	for _, h := range headers {
-		if h.kind == headersKind {
+		switch {
+		case h.kind == headersKind:
 			shift = uintptr(unsafe.Pointer(&headers[0])) - h.address
+		case h.kind == loadedKind && h.flags&executable != 0:
+			start, bytes = h.address, h.inMemory
 		}
 	}
-	for _, h := range headers {
-		if h.kind == loadedKind && h.flags&executable != 0 {
-			advise(shift+h.address, h.inMemory, populateRead)
-		}
-	}
+	return start + shift, bytes
 }
 
 // programHeader is an Elf64_Phdr.
@@ -102,10 +102,13 @@ func LargePages(bytes int64) {
 			<-leave
 		}()
 	}
+	heap := uintptr(unsafe.Pointer(new([64]byte))) &^ (arenaBytes - 1)
 	for range stacks {
-		// What lies before the stack in its arena is the heap so far, whose free pages are given out first.
 		end := <-ends
-		start := (end - stackBytes) &^ (arenaBytes - 1)
+		start := end - stackBytes
+		if heap < start && start-heap < mostBytes {
+			start = heap // what lies before the stack is the heap so far, whose free pages are given out first
+		}
 		advise(start, end-start, syscall.MADV_HUGEPAGE)
 	}
 	close(leave)
@@ -127,7 +130,9 @@ func deep(r *room) uintptr {
 //go:noinline
 func enter(room) {}
 
-// advise is a wish: without it everything works.
+// advise says what will be done with whole pages. It is a wish: without it everything works.
 func advise(start, bytes uintptr, advice int) {
-	_, _, _ = syscall.Syscall(syscall.SYS_MADVISE, start, bytes&^(uintptr(os.Getpagesize())-1), uintptr(advice))
+	end, page := start+bytes, uintptr(os.Getpagesize())
+	start &^= page - 1
+	_, _, _ = syscall.Syscall(syscall.SYS_MADVISE, start, (end-start)&^(page-1), uintptr(advice))
 }

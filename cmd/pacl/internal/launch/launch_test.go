@@ -1,0 +1,93 @@
+//go:build linux && (amd64 || arm64)
+
+package launch
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+)
+
+// TestLargePages asks the system where large objects of new processes lie.
+func TestLargePages(t *testing.T) {
+	if _, err := os.Stat("/sys/kernel/mm/transparent_hugepage/enabled"); err != nil {
+		t.Skip("this system has no large pages")
+	}
+	run := func(words ...string) string {
+		command := exec.Command(os.Args[0], append([]string{"-test.run=^TestChild$"}, words...)...)
+		command.Env = append(os.Environ(), "PACL_LAUNCH_CHILD=1", "GOGC=off") // while the heap is collected, stacks are kept
+		out, err := command.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		line, _, _ := strings.Cut(string(out), "\n")
+		return line
+	}
+	if got := run("train"); got != "[false true true]" {
+		t.Errorf("objects in large pages: %s, expected none before they are asked for", got)
+	}
+	if got := run("segment"); got != "[true true true]" {
+		t.Errorf("objects of a command that segments in large pages: %s", got)
+	}
+}
+
+// TestChild prints for three large objects whether they lie in large pages: one, and two behind a wish for more.
+func TestChild(t *testing.T) {
+	if os.Getenv("PACL_LAUNCH_CHILD") == "" {
+		t.Skip("for the processes of TestLargePages")
+	}
+	large := func() bool { return strings.Contains(flagsOf(t, make([]byte, stackBytes/2)), " hg ") }
+	stacksReturned := func() {
+		const own = 2 // the test's goroutine and the one that waits for it
+		for deadline := time.Now().Add(time.Minute); runtime.NumGoroutine() > own; runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d goroutines, expected %d", runtime.NumGoroutine(), own)
+			}
+		}
+	}
+	stacksReturned()
+	result := []bool{large()}
+	for _, bytes := range []int64{-1, 0, 1, 2 * stackBytes} {
+		LargePages(bytes)
+	}
+	stacksReturned()
+	fmt.Println(append(result, large(), large()))
+}
+
+// flagsOf are those of the mapping that an object lies in.
+func flagsOf(t *testing.T, object []byte) string {
+	t.Helper()
+	at := uintptr(unsafe.Pointer(&object[0]))
+	file, err := os.Open("/proc/self/smaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	inside := false
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		var start, end uintptr
+		if n, _ := fmt.Sscanf(lines.Text(), "%x-%x ", &start, &end); n == 2 {
+			inside = start <= at && at < end
+		} else if flags, ok := strings.CutPrefix(lines.Text(), "VmFlags:"); ok && inside {
+			return flags + " "
+		}
+	}
+	t.Fatalf("no mapping of %#x", at)
+	return ""
+}
+
+func TestCode(t *testing.T) {
+	start, bytes := code()
+	for _, f := range []any{TestCode, LargePages, fmt.Sscanf} {
+		if at := reflect.ValueOf(f).Pointer(); at < start || at-start >= bytes {
+			t.Errorf("a function at %#x, code of %d bytes at %#x", at, bytes, start)
+		}
+	}
+}
