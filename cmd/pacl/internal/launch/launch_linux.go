@@ -11,10 +11,11 @@ import (
 )
 
 const (
-	largePage = 2 << 20
+	// chunkBytes is by how much the runtime lets the heap grow at least.
+	chunkBytes = 4 << 20
 	// arenaBytes is the size of the pieces that the runtime takes addresses in.
 	arenaBytes = 64 << 20
-	// stackBytes is the size of a stack that has room for a room: the next power of two.
+	// stackBytes is the size of a stack that has room for two rooms: the next power of two.
 	stackBytes = 64 << 20
 	// mostBytes bounds the address space that is taken: a photo's header may promise any number of pixels.
 	mostBytes = 1 << 30
@@ -26,15 +27,15 @@ const (
 	collapse     = 25
 )
 
-// For a command that segments, the heap lies in large pages from its beginning. What it has so far is collapsed into one, and the
+// For a command that segments, the heap lies in large pages from its beginning. What it has so far is collapsed into two, and the
 // program's code is mapped as a whole.
 func init() {
 	if !slices.Contains(os.Args, "segment") {
 		return
 	}
-	heap := uintptr(unsafe.Pointer(new([64]byte))) &^ (largePage - 1)
+	heap := uintptr(unsafe.Pointer(new([64]byte))) &^ (chunkBytes - 1)
 	LargePages(Bytes)
-	advise(heap, largePage, collapse)
+	advise(heap, chunkBytes, collapse)
 	start, bytes := code()
 	advise(start, bytes, populateRead)
 }
@@ -114,9 +115,10 @@ func LargePages(bytes int64) {
 	close(leave)
 }
 
-type room [stackBytes * 3 / 4]byte
+type room [stackBytes * 3 / 8]byte
 
-// deep needs a stack that could hold a room, and returns an address at the stack's end. Nothing touches the stack between.
+// deep needs a stack that could hold two rooms, a copy and what is passed on, and returns an address at the stack's end. Nothing
+// touches the stack between.
 //
 //go:noinline
 func deep(r *room) uintptr {
