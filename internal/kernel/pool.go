@@ -113,7 +113,7 @@ func startWorkers(want int) {
 
 // patience is how long a worker looks out for what comes next before it goes to sleep. The pauses between the products of an
 // encoder are shorter; to be woken takes longer, 50 us and more under a hypervisor.
-const patience = 20 * time.Microsecond
+const patience = 50 * time.Microsecond
 
 // lookOut waits until there is something in the channel, but not for long, and not where others could use the processor.
 func lookOut[T any](channel chan T) {
