@@ -60,7 +60,9 @@ func (c *segmentCommand) Run(s *session) error {
 				pixels += int64(width) * int64(height)
 			}
 		}
-		launch.LargePages(encoderBytes + pixelBytes*pixels - launch.Bytes)
+		if heap := encoderBytes + pixelBytes*pixels; heap > launch.Bytes {
+			launch.LargePages(heap)
+		}
 	}
 	model, err := c.modelFlags.open(s)
 	if err != nil {

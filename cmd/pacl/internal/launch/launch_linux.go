@@ -5,6 +5,7 @@ package launch
 import (
 	"encoding/binary"
 	"os"
+	"runtime"
 	"slices"
 	"syscall"
 	"unsafe"
@@ -16,7 +17,7 @@ const (
 	// arenaBytes is the size of the pieces that the runtime takes addresses in.
 	arenaBytes = 64 << 20
 	// stackBytes is the size of a stack that has room for two rooms: the next power of two.
-	stackBytes = 64 << 20
+	stackBytes = 128 << 20
 	// mostBytes bounds the address space that is taken: a photo's header may promise any number of pixels.
 	mostBytes = 1 << 30
 )
@@ -113,6 +114,7 @@ func LargePages(bytes int64) {
 		advise(start, end-start, syscall.MADV_HUGEPAGE)
 	}
 	close(leave)
+	runtime.Gosched() // so that they leave now
 }
 
 type room [stackBytes * 3 / 8]byte
