@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 )
 
@@ -416,20 +417,24 @@ func TestRowsAgainstTwin(t *testing.T) {
 }
 
 func TestParallelCountsEveryIndexOnce(t *testing.T) {
-	for _, n := range []int{0, 1, 2, 3, 100, 5000} {
-		seen := make([]int, n)
-		Parallel(n, func(worker, i int) {
-			if worker < 0 || worker >= Workers() {
-				panic(fmt.Sprintf("worker %d of %d", worker, Workers()))
-			}
-			seen[i]++
-			if i%50 == 0 {
-				Parallel(3, func(_, _ int) {})
-			}
-		})
-		for i, count := range seen {
-			if count != 1 {
-				t.Fatalf("n %d: index %d ran %d times", n, i, count)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for _, processors := range []int{16, 1, 3, 2} { // fewer than there were before, too
+		runtime.GOMAXPROCS(processors)
+		for _, n := range []int{0, 1, 2, 3, 17, 100, 5000} {
+			seen := make([]int, n)
+			Parallel(n, func(worker, i int) {
+				if worker < 0 || worker >= Workers() {
+					panic(fmt.Sprintf("worker %d of %d", worker, Workers()))
+				}
+				seen[i]++
+				if i%50 == 0 {
+					Parallel(3, func(_, _ int) {})
+				}
+			})
+			for i, count := range seen {
+				if count != 1 {
+					t.Fatalf("%d processors, n %d: index %d ran %d times", processors, n, i, count)
+				}
 			}
 		}
 	}
