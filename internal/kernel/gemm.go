@@ -192,8 +192,8 @@ const (
 	leftUnits = 168 << 10
 	// chunkSteps bounds its k steps.
 	chunkSteps = 1536
-	// blockRows bounds its rows; a serial product of 196 rows has one block.
-	blockRows = 196
+	// blockRows bounds its rows: eight of the largest tiles.
+	blockRows = 112
 	// fewestJobs is what a product is cut into, where its panels allow it.
 	fewestJobs = 18
 	// fewestPanels is how many panels a job has, if there are so many.
