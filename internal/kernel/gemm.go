@@ -129,6 +129,7 @@ type product struct {
 	m, k        int
 	blockRows   int // rows per job
 	rowBlocks   int
+	parts       int                 // of the blocks, one for each worker
 	groups      []int               // where the groups of panels begin that are jobs' columns, and where the last ends
 	run         func(worker, i int) // job, bound once
 	zero, one   [panelWidth]float32
@@ -181,7 +182,7 @@ func (ws *Workspace) linear(dst, a Mat, transA bool, w *Weight, alpha float32, e
 	pr := getProduct()
 	if pr.prepare(dst, a, transA, w, alpha, ep) {
 		for block := range pr.rowBlocks {
-			pr.block(ws, block, 0, w.panels())
+			pr.block(ws, block, 0, w.panels(), 0)
 		}
 	}
 	pr.release()
@@ -231,6 +232,7 @@ func (pr *product) prepare(dst, a Mat, transA bool, w *Weight, alpha float32, ep
 	pr.rowBlocks = (tiles + most - 1) / most
 	pr.blockRows = (m + pr.rowBlocks - 1) / pr.rowBlocks
 	pr.rowBlocks = (m + pr.blockRows - 1) / pr.blockRows
+	pr.parts = min(Workers(), pr.rowBlocks)
 	// Enough jobs to share them evenly, but panels enough to pay for the left block; the last jobs are smaller, so that nobody
 	// waits long for the very last.
 	panels := w.panels()
@@ -250,12 +252,20 @@ func (pr *product) prepare(dst, a Mat, transA bool, w *Weight, alpha float32, ep
 	return true
 }
 
-// job makes block of rows i/groups times group of panels i%groups: a worker stays with its rows as long as it can.
+// job makes one group of panels for one block of rows. Each worker has blocks of its own, for which it takes one group of panels after
+// another, so that rows stay in its caches from product to product and panels from block to block.
 func (pr *product) job(_, i int) {
 	ws := GetWorkspace()
 	groups := len(pr.groups) - 1
-	group := i % groups
-	pr.block(ws, i/groups, pr.groups[group], pr.groups[group+1])
+	part := ((i/groups+1)*pr.parts - 1) / pr.rowBlocks
+	first, end := part*pr.rowBlocks/pr.parts, (part+1)*pr.rowBlocks/pr.parts
+	i -= first * groups
+	group, block := i/(end-first), first+i%(end-first)
+	then := group // of the worker's next job
+	if block == end-1 {
+		then++
+	}
+	pr.block(ws, block, pr.groups[group], pr.groups[group+1], pr.groups[then])
 	ws.Release()
 }
 
@@ -265,8 +275,8 @@ type leftBlock struct {
 	rs, cs uintptr // bytes from row to row, from step to step
 }
 
-// block makes the rows of one block times the panels from to to.
-func (pr *product) block(ws *Workspace, block, from, to int) {
+// block makes the rows of one block times the panels from to to. Panel then, where there is one, is probably what comes after them.
+func (pr *product) block(ws *Workspace, block, from, to, then int) {
 	row := block * pr.blockRows
 	rows := min(pr.blockRows, pr.m-row)
 	lanes := 1
@@ -299,7 +309,11 @@ func (pr *product) block(ws *Workspace, block, from, to int) {
 			if !single {
 				part = sums[(j-from)*size : (j-from+1)*size]
 			}
-			pr.tiles(ws, left, rows, j, k0, k, part)
+			next := j + 1
+			if next == to {
+				next = then
+			}
+			pr.tiles(ws, left, rows, j, k0, k, part, next)
 			if k0+k == pr.k {
 				pr.finish(ws, part, row, rows, j)
 			}
@@ -324,8 +338,8 @@ func (pr *product) panel(ws *Workspace, j, k0, k int) []float32 {
 }
 
 // tiles multiplies a left block and k steps of panel j from k0 on; the tiles of one short piece of k come after one another, so
-// that the piece of the panel stays in L1. Meanwhile the next panel comes from memory.
-func (pr *product) tiles(ws *Workspace, left leftBlock, rows, j, k0, k int, sums []float32) {
+// that the piece of the panel stays in L1. Meanwhile panel next, where there is one, comes from memory.
+func (pr *product) tiles(ws *Workspace, left leftBlock, rows, j, k0, k int, sums []float32, next int) {
 	panel := pr.panel(ws, j, k0, k)
 	lanes, micro := 1, active.microF32
 	if pr.nativePairs {
@@ -342,9 +356,9 @@ func (pr *product) tiles(ws *Workspace, left leftBlock, rows, j, k0, k int, sums
 	for s := 0; s < steps; s += inner {
 		m.k = min(inner, steps-s)
 		m.a, m.b = unsafe.Add(left.start, uintptr(s)*left.cs), address(&panel[s*panelWidth])
-		if j+1 < pr.w.panels() {
+		if next < pr.w.panels() {
 			step := (k0 + s*lanes) / pr.w.Precision.lanes()
-			m.ahead = uintptr(address(&pr.w.panel(j + 1)[step*panelWidth]))
+			m.ahead = uintptr(address(&pr.w.panel(next)[step*panelWidth]))
 			m.end = m.ahead + uintptr(4*panelWidth*m.k)
 		}
 		m.add = flag(k0 > 0 || s > 0)
