@@ -16,8 +16,8 @@ const (
 	chunkBytes = 4 << 20
 	// arenaBytes is the size of the pieces that the runtime takes addresses in.
 	arenaBytes = 64 << 20
-	// stackBytes is the size of a stack that has room for two rooms: the next power of two.
-	stackBytes = 128 << 20
+	// stackBytes is the size of a stack that has room for two rooms: the next power of two, here as much as is wanted first.
+	stackBytes = Bytes
 	// mostBytes bounds the address space that is taken: a photo's header may promise any number of pixels.
 	mostBytes = 1 << 30
 )
