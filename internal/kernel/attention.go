@@ -232,16 +232,16 @@ func (at *attention) rows(m Mat, s int) (from, to int) {
 }
 
 // packHead packs keys and values of one head of one sequence.
-func (at *attention) packHead(_, i int) {
+func (at *attention) packHead(worker, i int) {
 	from, to := at.rows(at.k, i/at.opt.Heads)
 	col := i % at.opt.Heads * at.head
-	ws := GetWorkspace()
+	ws := workspaceOf(worker)
 	keys, values := &at.keys[i], &at.values[i]
 	keys.reshape(to-from, at.head, at.precision)
 	keys.packSerial(ws, at.k.Slice(from, to, col, col+at.head), false)
 	values.reshape(at.head, to-from, at.precision)
 	values.packSerial(ws, at.v.Slice(from, to, col, col+at.head), true)
-	ws.Release()
+	ws.giveBack(worker)
 }
 
 // queryBlock is what a job works on.
@@ -265,10 +265,10 @@ const (
 
 // job attends with a few queries to all keys of their head: the online softmax
 // of Milakov and Gimelshein, tile by tile as in FlashAttention.
-func (at *attention) job(_, i int) {
+func (at *attention) job(worker, i int) {
 	job := at.jobs[i]
-	ws := GetWorkspace()
-	defer ws.Release()
+	ws := workspaceOf(worker)
+	defer ws.giveBack(worker)
 	first, _ := at.rows(at.q, job.sequence)
 	keyFrom, keyTo := at.rows(at.k, job.sequence)
 	total := keyTo - keyFrom

@@ -195,10 +195,11 @@ const (
 	chunkSteps = 1536
 	// blockRows bounds its rows: eight of the largest tiles.
 	blockRows = 112
-	// fewestJobs is what a product is cut into, where its panels allow it.
-	fewestJobs = 18
-	// fewestPanels is how many panels a job has, if there are so many.
-	fewestPanels = 4
+	// fineJobs is what a product is cut into, where it has so many panels: nobody waits long for the last job.
+	fineJobs = 64
+	// coarseJobs and coarsePanels bound the cut where a worker changes between left blocks that nearly fill its L2 cache: a job should
+	// have panels enough to pay for bringing one.
+	coarseJobs, coarsePanels = 18, 4
 )
 
 // prepare checks the shapes and cuts the work; false: there is nothing to do.
@@ -233,16 +234,18 @@ func (pr *product) prepare(dst, a Mat, transA bool, w *Weight, alpha float32, ep
 	pr.blockRows = (m + pr.rowBlocks - 1) / pr.rowBlocks
 	pr.rowBlocks = (m + pr.blockRows - 1) / pr.blockRows
 	pr.parts = min(Workers(), pr.rowBlocks)
-	// Enough jobs to share them evenly, but panels enough to pay for the left block; the last jobs are smaller, so that nobody
-	// waits long for the very last.
+	jobs, least := fineJobs, 1
+	if pr.rowBlocks > pr.parts && w.steps >= chunkSteps {
+		jobs, least = coarseJobs, coarsePanels
+	}
 	panels := w.panels()
-	want := (fewestJobs + pr.rowBlocks - 1) / pr.rowBlocks
-	size := max(min(panels, fewestPanels), (panels+want-1)/want)
+	want := (jobs + pr.rowBlocks - 1) / pr.rowBlocks
+	size := max(min(panels, least), (panels+want-1)/want)
 	pr.groups = pr.groups[:0]
 	for from := 0; from < panels; from += size {
 		if left := panels - from; left <= size {
 			size = left
-			if left >= 2*fewestPanels {
+			if left >= 2*least {
 				size = (left + 1) / 2
 			}
 		}
@@ -253,20 +256,25 @@ func (pr *product) prepare(dst, a Mat, transA bool, w *Weight, alpha float32, ep
 }
 
 // job makes one group of panels for one block of rows. Each worker has blocks of its own, for which it takes one group of panels after
-// another, so that rows stay in its caches from product to product and panels from block to block.
-func (pr *product) job(_, i int) {
-	ws := GetWorkspace()
+// another, so that rows stay in its caches from product to product and panels from block to block. Each begins with another group: who
+// is first to read a panel waits for memory, who is second finds it in the cache that they share.
+func (pr *product) job(worker, i int) {
 	groups := len(pr.groups) - 1
 	part := ((i/groups+1)*pr.parts - 1) / pr.rowBlocks
 	first, end := part*pr.rowBlocks/pr.parts, (part+1)*pr.rowBlocks/pr.parts
 	i -= first * groups
-	group, block := i/(end-first), first+i%(end-first)
-	then := group // of the worker's next job
+	turn, block := i/(end-first), first+i%(end-first)
+	group := (part*groups/pr.parts + turn) % groups
+	then := pr.groups[group] // of the worker's next job
 	if block == end-1 {
-		then++
+		then = pr.groups[groups]
+		if turn+1 < groups {
+			then = pr.groups[(group+1)%groups]
+		}
 	}
-	pr.block(ws, block, pr.groups[group], pr.groups[group+1], pr.groups[then])
-	ws.Release()
+	ws := workspaceOf(worker)
+	pr.block(ws, block, pr.groups[group], pr.groups[group+1], then)
+	ws.giveBack(worker)
 }
 
 // leftBlock is rows of the left operand as a micro-kernel reads them.

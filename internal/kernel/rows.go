@@ -47,12 +47,12 @@ func runRows(dst, src Mat, gamma, beta []float32, eps float32, row func(ws *Work
 	idleRowJobs.Unlock()
 }
 
-func (j *rowJob) job(_, i int) {
-	ws := GetWorkspace()
+func (j *rowJob) job(worker, i int) {
+	ws := workspaceOf(worker)
 	for row := i * j.count; row < min(j.src.Rows, (i+1)*j.count); row++ {
 		j.row(ws, j, row)
 	}
-	ws.Release()
+	ws.giveBack(worker)
 }
 
 // input returns row i as float32: the row itself or a converted copy.

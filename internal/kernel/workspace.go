@@ -3,6 +3,7 @@ package kernel
 import (
 	"math"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -52,6 +53,26 @@ func (ws *Workspace) Release() {
 	idle.Lock()
 	idle.list = append(idle.list, ws)
 	idle.Unlock()
+}
+
+// own are workspaces of workers: a core finds in its caches what it left in one. To give each a cache line of its own made a small
+// encoder 2 to 4 % slower.
+var own [64]atomic.Pointer[Workspace]
+
+// workspaceOf returns a workspace for one of Parallel's workers, to be handed back with giveBack.
+func workspaceOf(worker int) *Workspace {
+	if worker < len(own) {
+		if ws := own[worker].Swap(nil); ws != nil {
+			return ws
+		}
+	}
+	return GetWorkspace()
+}
+
+func (ws *Workspace) giveBack(worker int) {
+	if worker >= len(own) || !own[worker].CompareAndSwap(nil, ws) {
+		ws.Release()
+	}
 }
 
 // softmaxStates returns the states of rows that have seen nothing.
