@@ -34,49 +34,39 @@ func (im *Image) Crop(x, y, width, height int) *Image {
 }
 
 // FlipHorizontal returns the mirror image.
-func (im *Image) FlipHorizontal() *Image {
-	result := New(im.Width, im.Height)
-	for y := range im.Height {
-		src, dst := im.Pix[3*y*im.Width:], result.Pix[3*y*im.Width:]
-		for x := range im.Width {
-			from := 3 * (im.Width - 1 - x)
-			copy(dst[3*x:3*x+3], src[from:from+3])
-		}
-	}
-	return result
-}
+func (im *Image) FlipHorizontal() *Image { return im.upright(2) }
 
 // upright undoes one of the eight EXIF orientations.
 func (im *Image) upright(orientation int) *Image {
-	if orientation < 2 || orientation > 8 {
+	w, h := im.Width, im.Height
+	var first, right, down int // the pixel that becomes the first one, and how many on the next to the right and below are
+	switch orientation {
+	case 2:
+		first, right, down = w-1, -1, w
+	case 3:
+		first, right, down = w*h-1, -1, -w
+	case 4:
+		first, right, down = w*(h-1), 1, -w
+	case 5:
+		first, right, down = 0, w, 1
+	case 6:
+		first, right, down = w*(h-1), -w, 1
+	case 7:
+		first, right, down = w*h-1, -w, -1
+	case 8:
+		first, right, down = w-1, w, -1
+	default:
 		return im
 	}
-	width, height := im.Width, im.Height
 	if orientation >= 5 {
-		width, height = height, width
+		w, h = h, w
 	}
-	result := New(width, height)
-	for y := range height {
-		for x := range width {
-			var sx, sy int
-			switch orientation {
-			case 2:
-				sx, sy = im.Width-1-x, y
-			case 3:
-				sx, sy = im.Width-1-x, im.Height-1-y
-			case 4:
-				sx, sy = x, im.Height-1-y
-			case 5:
-				sx, sy = y, x
-			case 6:
-				sx, sy = y, im.Height-1-x
-			case 7:
-				sx, sy = im.Width-1-y, im.Height-1-x
-			case 8:
-				sx, sy = im.Width-1-y, x
-			}
-			from := 3 * (sy*im.Width + sx)
-			copy(result.Pix[3*(y*width+x):][:3], im.Pix[from:from+3])
+	result := New(w, h)
+	for y := range h {
+		row, from := result.Pix[3*y*w:][:3*w], first+y*down
+		for x := 0; x < len(row); x += 3 {
+			*(*[3]uint8)(row[x:]) = *(*[3]uint8)(im.Pix[3*from:])
+			from += right
 		}
 	}
 	return result

@@ -152,7 +152,8 @@ func TestCMYK(t *testing.T) {
 	}
 }
 
-// A constant picture stays constant at any size, and the mirror of a resized picture is the resized mirror.
+// A constant picture stays constant at any size, the mirror of a resized picture is the resized mirror, and rows, of which two are made
+// at once, are resized as columns are.
 func TestResizeLaws(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w, h := rapid.IntRange(1, 40).Draw(t, "w"), rapid.IntRange(1, 40).Draw(t, "h")
@@ -175,6 +176,11 @@ func TestResizeLaws(t *testing.T) {
 			if d := int(v) - int(resized.Pix[i]); d < -1 || d > 1 {
 				t.Fatalf("byte %d: %d mirrored, %d straight", i, v, resized.Pix[i])
 			}
+		}
+		const transposed = 5
+		wide, high := Resize(im, toW, h, filter), Resize(im.upright(transposed), h, toW, filter)
+		if diff := cmp.Diff(wide.Pix, high.upright(transposed).Pix); diff != "" {
+			t.Fatalf("rows, columns: %s", diff)
 		}
 	})
 }

@@ -151,26 +151,43 @@ func Resize(im *Image, width, height int, f Filter) *Image {
 	return im
 }
 
+// resizeRows makes two rows at once: a product of a weight and a number that holds a sample of each, 32 bits apart, is both products.
 func resizeRows(im *Image, width int, t taps) *Image {
 	result := New(width, im.Height)
-	for y := range im.Height {
-		src := im.Pix[3*y*im.Width : 3*(y+1)*im.Width]
-		dst := result.Pix[3*y*width : 3*(y+1)*width]
-		for x := range width {
-			weights := t.weight[x*t.width : (x+1)*t.width]
-			pixels := src[3*t.first[x]:]
-			pixels = pixels[:3*len(weights)]
-			r, g, b := int32(1<<(precision-1)), int32(1<<(precision-1)), int32(1<<(precision-1))
-			for _, w := range weights {
-				r += int32(pixels[0]) * w
-				g += int32(pixels[1]) * w
-				b += int32(pixels[2]) * w
-				pixels = pixels[3:]
+	pairs := make([][3]int64, im.Width)
+	for y := 0; y < im.Height; y += 2 {
+		next := min(y+1, im.Height-1) // the last row of an odd number is made twice
+		upper, lower := im.Pix[3*y*im.Width:][:3*im.Width], im.Pix[3*next*im.Width:][:3*im.Width]
+		for x := range pairs {
+			p, q := upper[3*x:3*x+3:3*x+3], lower[3*x:3*x+3:3*x+3]
+			pairs[x] = [3]int64{pair(p[0], q[0]), pair(p[1], q[1]), pair(p[2], q[2])}
+		}
+		upper, lower = result.Pix[3*y*width:][:3*width], result.Pix[3*next*width:][:3*width]
+		for x, first := range t.first {
+			weights := t.weight[x*t.width:][:t.width]
+			const half = 1 << (precision - 1)
+			r, g, b := int64(half|half<<32), int64(half|half<<32), int64(half|half<<32)
+			for k, p := range pairs[first:][:len(weights)] {
+				w := int64(weights[k])
+				r += p[0] * w
+				g += p[1] * w
+				b += p[2] * w
 			}
-			dst[3*x], dst[3*x+1], dst[3*x+2] = clip8(r), clip8(g), clip8(b)
+			p, q := upper[3*x:3*x+3:3*x+3], lower[3*x:3*x+3:3*x+3]
+			p[0], q[0] = unpair(r)
+			p[1], q[1] = unpair(g)
+			p[2], q[2] = unpair(b)
 		}
 	}
 	return result
+}
+
+func pair(a, b uint8) int64 { return int64(a) | int64(b)<<32 }
+
+// unpair takes the sums of two rows apart and rounds them: what is negative in the lower half was borrowed from the upper one.
+func unpair(sums int64) (a, b uint8) {
+	low := int32(sums)
+	return clip8(low), clip8(int32((sums - int64(low)) >> 32))
 }
 
 func resizeColumns(im *Image, height int, t taps) *Image {

@@ -11,7 +11,7 @@ import (
 func fromRGBA(im *image.RGBA) *imaging.Image {
 	result := imaging.New(im.Rect.Dx(), im.Rect.Dy())
 	for i := range result.Width * result.Height {
-		copy(result.Pix[3*i:3*i+3], im.Pix[4*i:4*i+3])
+		*(*[3]uint8)(result.Pix[3*i:]) = *(*[3]uint8)(im.Pix[4*i:])
 	}
 	return result
 }

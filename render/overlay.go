@@ -113,11 +113,11 @@ func WithLegend(im *imaging.Image, entries []Entry) (*imaging.Image, error) {
 	column += swatch + gap + 2*margin
 	columns := min(max(1, (im.Width-margin)/column), len(lines))
 	rows := (len(lines) + columns - 1) / columns
-	canvas := image.NewRGBA(image.Rect(0, 0, im.Width, im.Height+rows*height+margin))
+	canvas := image.NewRGBA(image.Rect(0, 0, im.Width, rows*height+margin))
 	draw.Draw(canvas, canvas.Bounds(), image.NewUniform(color.RGBA{250, 250, 248, 255}), image.Point{}, draw.Src)
 	pen := font.Drawer{Dst: canvas, Src: image.NewUniform(color.RGBA{30, 30, 30, 255}), Face: text}
 	for i, line := range lines {
-		x, y := margin+i/rows*column, im.Height+margin/2+i%rows*height
+		x, y := margin+i/rows*column, margin/2+i%rows*height
 		if i < len(entries) && i < mostEntries {
 			top := y + (height-swatch)/2
 			draw.Draw(canvas, image.Rect(x, top, x+swatch, top+swatch), image.NewUniform(entries[i].Color), image.Point{}, draw.Src)
@@ -125,8 +125,9 @@ func WithLegend(im *imaging.Image, entries []Entry) (*imaging.Image, error) {
 		pen.Dot = fixed.P(x+swatch+gap, y+int(float64(height)*0.5+size*0.36))
 		pen.DrawString(line)
 	}
-	result := fromRGBA(canvas)
-	copy(result.Pix, im.Pix)
+	strip := fromRGBA(canvas)
+	result := imaging.New(im.Width, im.Height+strip.Height)
+	copy(result.Pix[copy(result.Pix, im.Pix):], strip.Pix)
 	return result, nil
 }
 
