@@ -4,4 +4,4 @@
 package launch
 
 // Bytes is for how many the heap of a command that segments may grow in large pages from the beginning.
-const Bytes = 128 << 20
+const Bytes = 64 << 20

@@ -14,6 +14,8 @@ import (
 const (
 	// chunkBytes is by how much the runtime lets the heap grow at least.
 	chunkBytes = 4 << 20
+	// pageBytes is the least that the runtime gives to a stack.
+	pageBytes = 8 << 10
 	// arenaBytes is the size of the pieces that the runtime takes addresses in.
 	arenaBytes = 64 << 20
 	// stackBytes is the size of a stack that has room for two rooms: the next power of two, here as much as is wanted first.
@@ -100,7 +102,9 @@ func LargePages(bytes int64) {
 	ends, leave := make(chan uintptr), make(chan struct{})
 	for range stacks {
 		go func() {
-			ends <- deep(nil)
+			deep(nil)
+			var last byte // lies in the stack's last page
+			ends <- (uintptr(unsafe.Pointer(&last)) + pageBytes) &^ (pageBytes - 1)
 			<-leave
 		}()
 	}
@@ -119,16 +123,13 @@ func LargePages(bytes int64) {
 
 type room [stackBytes * 3 / 8]byte
 
-// deep needs a stack that could hold two rooms, a copy and what is passed on, and returns an address at the stack's end. Nothing
-// touches the stack between.
+// deep needs a stack that could hold two rooms, a copy and what is passed on. Nothing touches the stack between.
 //
 //go:noinline
-func deep(r *room) uintptr {
+func deep(r *room) {
 	if r != nil {
 		enter(*r)
 	}
-	var end byte
-	return uintptr(unsafe.Pointer(&end))
 }
 
 //go:noinline

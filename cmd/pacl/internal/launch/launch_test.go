@@ -43,7 +43,10 @@ func TestChild(t *testing.T) {
 	if os.Getenv("PACL_LAUNCH_CHILD") == "" {
 		t.Skip("for the processes of TestLargePages")
 	}
-	large := func() bool { return strings.Contains(flagsOf(t, make([]byte, stackBytes/2)), " hg ") }
+	large := func() bool {
+		object := make([]byte, stackBytes*7/8)
+		return strings.Contains(flagsOf(t, &object[0]), " hg ") && strings.Contains(flagsOf(t, &object[len(object)-1]), " hg ")
+	}
 	stacksReturned := func() {
 		const own = 2 // the test's goroutine and the one that waits for it
 		for deadline := time.Now().Add(time.Minute); runtime.NumGoroutine() > own; runtime.Gosched() {
@@ -61,10 +64,10 @@ func TestChild(t *testing.T) {
 	fmt.Println(append(result, large(), large()))
 }
 
-// flagsOf are those of the mapping that an object lies in.
-func flagsOf(t *testing.T, object []byte) string {
+// flagsOf are those of the mapping that a byte lies in.
+func flagsOf(t *testing.T, b *byte) string {
 	t.Helper()
-	at := uintptr(unsafe.Pointer(&object[0]))
+	at := uintptr(unsafe.Pointer(b))
 	file, err := os.Open("/proc/self/smaps")
 	if err != nil {
 		t.Fatal(err)
