@@ -3,10 +3,7 @@
 package launch
 
 import (
-	"encoding/binary"
-	"os"
 	"runtime"
-	"slices"
 	"syscall"
 	"unsafe"
 )
@@ -33,7 +30,7 @@ const (
 // For a command that segments, the heap lies in large pages from its beginning. What it has so far is collapsed into two, and the
 // program's code is mapped as a whole.
 func init() {
-	if !slices.Contains(os.Args, "segment") {
+	if !asked("segment") {
 		return
 	}
 	heap := uintptr(unsafe.Pointer(new([64]byte))) &^ (chunkBytes - 1)
@@ -72,24 +69,47 @@ const (
 // programHeaders are the program's own, which the system has put into its memory and says where, by getauxval(3)'s AT_PHDR.
 func programHeaders() []programHeader {
 	const headersEntry, countEntry = 3, 5
-	auxiliary, err := os.ReadFile("/proc/self/auxv")
-	if err != nil {
-		return nil
-	}
+	var entries [64]struct{ kind, value uintptr }
+	read("/proc/self/auxv", unsafe.Slice((*byte)(unsafe.Pointer(&entries)), unsafe.Sizeof(entries)))
 	var address, count uintptr
-	for ; len(auxiliary) >= 16; auxiliary = auxiliary[16:] {
-		value := uintptr(binary.NativeEndian.Uint64(auxiliary[8:]))
-		switch binary.NativeEndian.Uint64(auxiliary) {
+	for _, e := range entries {
+		switch e.kind {
 		case headersEntry:
-			address = value
+			address = e.value
 		case countEntry:
-			count = value
+			count = e.value
 		}
 	}
 	if address == 0 {
 		return nil
 	}
 	return unsafe.Slice((*programHeader)(unsafe.Add(nil, address)), count)
+}
+
+// asked says whether a word is among the first arguments of the program.
+func asked(word string) bool {
+	var arguments [512]byte
+	from := 0
+	for i, b := range arguments[:read("/proc/self/cmdline", arguments[:])] {
+		if b == 0 {
+			if string(arguments[from:i]) == word {
+				return true
+			}
+			from = i + 1
+		}
+	}
+	return false
+}
+
+// read fills a buffer with the beginning of a file and returns how much there was; package os is initialised later than this one.
+func read(path string, buffer []byte) int {
+	file, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	defer syscall.Close(file)
+	n, _ := syscall.Read(file, buffer)
+	return max(n, 0)
 }
 
 // LargePages lets the heap grow by so many bytes where the system gives 2 MB at a time. It is for processes that end soon: long ones
@@ -137,7 +157,7 @@ func enter(room) {}
 
 // advise says what will be done with whole pages. It is a wish: without it everything works.
 func advise(start, bytes uintptr, advice int) {
-	end, page := start+bytes, uintptr(os.Getpagesize())
+	end, page := start+bytes, uintptr(syscall.Getpagesize())
 	start &^= page - 1
 	_, _, _ = syscall.Syscall(syscall.SYS_MADVISE, start, (end-start)&^(page-1), uintptr(advice))
 }
