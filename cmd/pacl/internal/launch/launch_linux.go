@@ -27,17 +27,16 @@ const (
 	collapse     = 25
 )
 
-// For a command that segments, the heap lies in large pages from its beginning. What it has so far is collapsed into two, and the
-// program's code is mapped as a whole.
+// The program's code is mapped as a whole. For a command that segments, the heap lies in large pages from its beginning; what it has so
+// far is collapsed into two.
 func init() {
-	if !asked("segment") {
-		return
-	}
-	heap := uintptr(unsafe.Pointer(new([64]byte))) &^ (chunkBytes - 1)
-	LargePages(Bytes)
-	advise(heap, chunkBytes, collapse)
 	start, bytes := code()
 	advise(start, bytes, populateRead)
+	if asked("segment") {
+		heap := uintptr(unsafe.Pointer(new([64]byte))) &^ (chunkBytes - 1)
+		LargePages(Bytes)
+		advise(heap, chunkBytes, collapse)
+	}
 }
 
 // code is where the program's code lies, 11 MB, which faults would map in pieces of 64 KB.
