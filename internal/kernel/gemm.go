@@ -119,7 +119,7 @@ func forEachSlab(c, a Mat, transA bool, b Mat, transB bool, accumulate bool, p P
 }
 
 // product is one call of Linear, cut into jobs: blocks of rows times blocks of
-// panels. The cut depends on the shapes alone.
+// panels. However it is cut, every sum has one order.
 type product struct {
 	dst, a      Mat
 	transA      bool
