@@ -244,3 +244,10 @@ func BenchmarkDecodeAndResize(b *testing.B) {
 		Resize(im, 304, 224, Bicubic)
 	}
 }
+
+func BenchmarkResize(b *testing.B) {
+	im := gradient(433, 433)
+	for b.Loop() {
+		resizeRows(im, 224, cachedTaps(433, 224, Bicubic))
+	}
+}

@@ -130,6 +130,7 @@ type product struct {
 	blockRows   int // rows per job
 	rowBlocks   int
 	parts       int                 // of the blocks, one for each worker
+	coarse      bool                // the groups
 	groups      []int               // where the groups of panels begin that are jobs' columns, and where the last ends
 	run         func(worker, i int) // job, bound once
 	zero, one   [panelWidth]float32
@@ -235,7 +236,7 @@ func (pr *product) prepare(dst, a Mat, transA bool, w *Weight, alpha float32, ep
 	pr.rowBlocks = (m + pr.blockRows - 1) / pr.blockRows
 	pr.parts = min(Workers(), pr.rowBlocks)
 	jobs, least := fineJobs, 1
-	if pr.rowBlocks > pr.parts && w.steps >= chunkSteps {
+	if pr.coarse = pr.rowBlocks > pr.parts && w.steps >= chunkSteps; pr.coarse {
 		jobs, least = coarseJobs, coarsePanels
 	}
 	panels := w.panels()
@@ -245,7 +246,7 @@ func (pr *product) prepare(dst, a Mat, transA bool, w *Weight, alpha float32, ep
 	for from := 0; from < panels; from += size {
 		if left := panels - from; left <= size {
 			size = left
-			if left >= 2*least {
+			if left >= 2*least { // smaller jobs at the end, where one worker waits for the other
 				size = (left + 1) / 2
 			}
 		}
@@ -257,14 +258,18 @@ func (pr *product) prepare(dst, a Mat, transA bool, w *Weight, alpha float32, ep
 
 // job makes one group of panels for one block of rows. Each worker has blocks of its own, for which it takes one group of panels after
 // another, so that rows stay in its caches from product to product and panels from block to block. Each begins with another group: who
-// is first to read a panel waits for memory, who is second finds it in the cache that they share.
+// is first to read a panel waits for memory, who is second finds it in the cache that they share. Of coarse groups the small ones come
+// last for all.
 func (pr *product) job(worker, i int) {
 	groups := len(pr.groups) - 1
 	part := ((i/groups+1)*pr.parts - 1) / pr.rowBlocks
 	first, end := part*pr.rowBlocks/pr.parts, (part+1)*pr.rowBlocks/pr.parts
 	i -= first * groups
 	turn, block := i/(end-first), first+i%(end-first)
-	group := (part*groups/pr.parts + turn) % groups
+	group := turn
+	if !pr.coarse {
+		group = (part*groups/pr.parts + turn) % groups
+	}
 	then := pr.groups[group] // of the worker's next job
 	if block == end-1 {
 		then = pr.groups[groups]

@@ -179,14 +179,14 @@ func (w *Weight) pack(m Mat, transposed bool) {
 // where a panel alone would fetch a line of each and return for the next.
 const packRows = 128
 
-func (w *Weight) packJob(_, i int) {
-	ws := GetWorkspace()
+func (w *Weight) packJob(worker, i int) {
+	ws := workspaceOf(worker)
 	if w.transposed {
 		w.packStripe(ws, w.source, i*packRows)
 	} else {
 		ws.packPanel(w.panel(i), w.source, false, i*panelWidth, 0, w.K, w.Precision)
 	}
-	ws.Release()
+	ws.giveBack(worker)
 }
 
 func (w *Weight) packSerial(ws *Workspace, m Mat, transposed bool) {

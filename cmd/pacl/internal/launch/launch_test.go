@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unsafe"
@@ -67,23 +68,35 @@ func TestChild(t *testing.T) {
 // flagsOf are those of the mapping that a byte lies in.
 func flagsOf(t *testing.T, b *byte) string {
 	t.Helper()
-	at := uintptr(unsafe.Pointer(b))
+	return " " + mappingOf(t, uintptr(unsafe.Pointer(b)))["VmFlags"] + " "
+}
+
+// mappingOf is what the system says about the mapping of an address.
+func mappingOf(t *testing.T, at uintptr) map[string]string {
+	t.Helper()
 	file, err := os.Open("/proc/self/smaps")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	inside := false
+	var fields map[string]string
 	for lines := bufio.NewScanner(file); lines.Scan(); {
 		var start, end uintptr
 		if n, _ := fmt.Sscanf(lines.Text(), "%x-%x ", &start, &end); n == 2 {
-			inside = start <= at && at < end
-		} else if flags, ok := strings.CutPrefix(lines.Text(), "VmFlags:"); ok && inside {
-			return flags + " "
+			if fields != nil {
+				return fields
+			}
+			if start <= at && at < end {
+				fields = map[string]string{}
+			}
+		} else if name, value, ok := strings.Cut(lines.Text(), ":"); ok && fields != nil {
+			fields[name] = strings.TrimSpace(value)
 		}
 	}
-	t.Fatalf("no mapping of %#x", at)
-	return ""
+	if fields == nil {
+		t.Fatalf("no mapping of %#x", at)
+	}
+	return fields
 }
 
 func TestCode(t *testing.T) {
@@ -92,5 +105,17 @@ func TestCode(t *testing.T) {
 		if at := reflect.ValueOf(f).Pointer(); at < start || at-start >= bytes {
 			t.Errorf("a function at %#x, code of %d bytes at %#x", at, bytes, start)
 		}
+	}
+}
+
+// TestCodeIsMapped asks the system how much of this process's code is mapped: all, as for every command.
+func TestCodeIsMapped(t *testing.T) {
+	start, bytes := code()
+	if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, start, uintptr(syscall.Getpagesize()), populateRead); errno != 0 {
+		t.Skipf("this system does not map what is asked for: %v", errno)
+	}
+	fields := mappingOf(t, reflect.ValueOf(TestCode).Pointer())
+	if fields["Rss"] != fields["Size"] {
+		t.Errorf("mapped %s of %s, code of %d bytes", fields["Rss"], fields["Size"], bytes)
 	}
 }
