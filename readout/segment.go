@@ -82,7 +82,7 @@ func Segment(ctx context.Context, s Scores, o Options) (*Segmentation, error) {
 			b, scratch[worker] = scratch[worker], nil
 		}
 		if b == nil {
-			b = newBand(s.Labels)
+			b = newBand(s.Labels, s.ImageW)
 		}
 		sums[i] = make([]tally, s.Labels+1)
 		b.Scores, b.Options, b.rows, b.columns, b.needShare, b.result, b.tallies = s, o, rows, columns, needShare, result, sums[i]
@@ -143,16 +143,19 @@ type band struct {
 	ends       []float32 // [2, labels] the scores of all of them at the left and right cells, at one row
 	rowLabels  []int32   // labels that can win in one row between two cells
 	left, rise []float32 // their scores at the left cell, and what is added up to the right one
+	best       []float32 // [pixels] the highest of them
+	winner     []int32   // [pixels] whose it is, by its place among rowLabels
 	softmax    softmax
 }
 
-func newBand(labels int) *band {
+func newBand(labels, width int) *band {
 	floats := make([]float32, 8*labels)
 	ints := make([]int32, 2*labels)
 	return &band{
 		cellLabels: ints[:0:labels], rowLabels: ints[labels:labels],
 		corners: floats[:4*labels], ends: floats[4*labels : 6*labels],
 		left: floats[6*labels : 7*labels], rise: floats[7*labels:],
+		best: make([]float32, width), winner: make([]int32, width),
 	}
 }
 
@@ -246,29 +249,28 @@ func (b *band) row(y, x0, x1 int, left, right []float32, bound float32) {
 			n++
 		}
 	}
-	from, rise := b.left[:n], b.rise[:n]
 	ids := b.result.ID[y*b.ImageW+x0 : y*b.ImageW+x1]
+	bests, winners := b.best[:len(ids)], b.winner[:len(ids)]
+	kernel.HighestLines(bests, winners, b.columns.fraction[x0:x1], b.left[:n], b.rise[:n])
 	var denominators []float64
 	if b.needShare {
 		denominators = b.softmax.row(len(ids))
 	}
-	for x := range ids {
-		f := b.columns.fraction[x0+x]
-		best, winner := from[0]+rise[0]*f, 0
-		for i := 1; i < len(from); i++ {
-			if v := from[i] + rise[i]*f; v > best {
-				best, winner = v, i
-			}
-		}
-		label, share := int(b.rowLabels[winner]), 0.0
+	last := int(b.rowLabels[winners[0]])
+	t := b.tallies[last] // of the label of the pixel before
+	for x, best := range bests {
+		label, share := int(b.rowLabels[winners[x]]), 0.0
 		if b.needShare {
 			share = b.softmax.share(best, denominators[x])
 			if share < b.Background {
 				label = b.Labels
 			}
 		}
+		if label != last {
+			b.tallies[last], t = t, b.tallies[label]
+			last = label
+		}
 		ids[x] = uint16(label)
-		t := &b.tallies[label]
 		t.pixels++
 		t.score += float64(best)
 		t.share += share
@@ -276,4 +278,5 @@ func (b *band) row(y, x0, x1 int, left, right []float32, bound float32) {
 			b.result.Confidence[y*b.ImageW+x0+x] = float32(share)
 		}
 	}
+	b.tallies[last] = t
 }

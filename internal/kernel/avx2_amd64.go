@@ -70,6 +70,9 @@ func normalizeAVX2(dst, x, gamma, beta *float32, n int, mean, inverse float32)
 func maximumAVX2(x *float32, n int) float32
 
 //go:noescape
+func highestAVX2(best *float32, winner *int32, at *float32, n int, from, rise *float32, lines int)
+
+//go:noescape
 func dotAVX2(x, y *float32, n int) float32
 
 //go:noescape
@@ -248,6 +251,16 @@ func largestAVX2(x []float32) float32 {
 		}
 	}
 	return top
+}
+
+func highestLinesAVX2(best []float32, winner []int32, at, from, rise []float32) {
+	n := len(at) &^ 7
+	if n > 0 {
+		highestAVX2(&best[0], &winner[0], &at[0], n, &from[0], &rise[0], len(from))
+	}
+	if n < len(at) {
+		highestGo(best[n:], winner[n:], at[n:], from, rise)
+	}
 }
 
 func dotProductAVX2(x, y []float32) (sum float32) {

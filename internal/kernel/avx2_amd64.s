@@ -3442,6 +3442,58 @@ done98:
 	VZEROUPPER
 	RET
 
+// func highestAVX2(best *float32, winner *int32, at *float32, n int, from, rise *float32, lines int)
+TEXT ·highestAVX2(SB), NOSPLIT, $0-56
+	MOVQ best+0(FP), DI
+	MOVQ winner+8(FP), DX
+	MOVQ at+16(FP), SI
+	MOVQ n+24(FP), CX
+	MOVQ from+32(FP), R8
+	MOVQ rise+40(FP), R9
+	MOVQ lines+48(FP), R10
+
+single100:
+	CMPQ CX, $8
+	JLT rest101
+	VMOVUPS (SI), Y0
+	XORQ R11, R11
+	VBROADCASTSS (R8)(R11*4), Y1
+	VBROADCASTSS (R9)(R11*4), Y2
+	VMULPS Y0, Y2, Y2
+	VADDPS Y1, Y2, Y2
+	VMOVAPS Y2, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+
+line103:
+	INCQ R11
+	CMPQ R11, R10
+	JGE  done104
+	VBROADCASTSS (R8)(R11*4), Y1
+	VBROADCASTSS (R9)(R11*4), Y2
+	VMULPS Y0, Y2, Y2
+	VADDPS Y1, Y2, Y2
+	VPADDD tableAVX2_00000001<>(SB), Y5, Y5
+	VCMPPS $30, Y3, Y2, Y6
+	VBLENDVPS Y6, Y5, Y4, Y4
+	VMAXPS Y3, Y2, Y3
+	JMP  line103
+
+done104:
+	VMOVUPS Y3, (DI)
+	VMOVUPS Y4, (DX)
+	ADDQ $32, DI
+	ADDQ $32, DX
+	ADDQ $32, SI
+	SUBQ $8, CX
+	JMP single100
+
+rest101:
+
+done102:
+	VZEROUPPER
+	RET
+
 // func dotAVX2(x, y *float32, n int) float32
 TEXT ·dotAVX2(SB), NOSPLIT, $0-28
 	MOVQ x+0(FP), SI
@@ -3452,9 +3504,9 @@ TEXT ·dotAVX2(SB), NOSPLIT, $0-28
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 
-block99:
+block105:
 	CMPQ CX, $32
-	JLT single100
+	JLT single106
 	VMOVUPS (SI), Y4
 	VMOVUPS (DI), Y8
 	VFMADD231PS Y4, Y8, Y0
@@ -3470,22 +3522,22 @@ block99:
 	ADDQ $128, SI
 	ADDQ $128, DI
 	SUBQ $32, CX
-	JMP block99
+	JMP block105
 
-single100:
+single106:
 	CMPQ CX, $8
-	JLT rest101
+	JLT rest107
 	VMOVUPS (SI), Y4
 	VMOVUPS (DI), Y8
 	VFMADD231PS Y4, Y8, Y0
 	ADDQ $32, SI
 	ADDQ $32, DI
 	SUBQ $8, CX
-	JMP single100
+	JMP single106
 
-rest101:
+rest107:
 
-done102:
+done108:
 	VADDPS Y1, Y0, Y0
 	VADDPS Y3, Y2, Y2
 	VADDPS Y2, Y0, Y0
@@ -3506,9 +3558,9 @@ TEXT ·axpyAVX2(SB), NOSPLIT, $0-28
 	MOVQ n+16(FP), CX
 	VBROADCASTSS alpha+24(FP), Y0
 
-block103:
+block109:
 	CMPQ CX, $32
-	JLT single104
+	JLT single110
 	VMOVUPS (DI), Y1
 	VMOVUPS (SI), Y5
 	VFMADD231PS Y0, Y5, Y1
@@ -3528,11 +3580,11 @@ block103:
 	ADDQ $128, DI
 	ADDQ $128, SI
 	SUBQ $32, CX
-	JMP block103
+	JMP block109
 
-single104:
+single110:
 	CMPQ CX, $8
-	JLT rest105
+	JLT rest111
 	VMOVUPS (DI), Y1
 	VMOVUPS (SI), Y5
 	VFMADD231PS Y0, Y5, Y1
@@ -3540,11 +3592,11 @@ single104:
 	ADDQ $32, DI
 	ADDQ $32, SI
 	SUBQ $8, CX
-	JMP single104
+	JMP single110
 
-rest105:
+rest111:
 
-done106:
+done112:
 	VZEROUPPER
 	RET
 
@@ -3555,9 +3607,9 @@ TEXT ·scaleAVX2(SB), NOSPLIT, $0-28
 	MOVQ n+16(FP), CX
 	VBROADCASTSS alpha+24(FP), Y0
 
-block107:
+block113:
 	CMPQ CX, $32
-	JLT single108
+	JLT single114
 	VMOVUPS (SI), Y1
 	VMULPS Y0, Y1, Y1
 	VMOVUPS Y1, (DI)
@@ -3573,22 +3625,22 @@ block107:
 	ADDQ $128, DI
 	ADDQ $128, SI
 	SUBQ $32, CX
-	JMP block107
+	JMP block113
 
-single108:
+single114:
 	CMPQ CX, $8
-	JLT rest109
+	JLT rest115
 	VMOVUPS (SI), Y1
 	VMULPS Y0, Y1, Y1
 	VMOVUPS Y1, (DI)
 	ADDQ $32, DI
 	ADDQ $32, SI
 	SUBQ $8, CX
-	JMP single108
+	JMP single114
 
-rest109:
+rest115:
 
-done110:
+done116:
 	VZEROUPPER
 	RET
 
@@ -3598,9 +3650,9 @@ TEXT ·activateGELUAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
 
-block111:
+block117:
 	CMPQ CX, $16
-	JLT single112
+	JLT single118
 	VMOVUPS (SI), Y0
 	VMULPS tableAVX2_3f3504f3<>(SB), Y0, Y1
 	VMOVUPS tableAVX2_c0800000<>(SB), Y2
@@ -3658,11 +3710,11 @@ block111:
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $16, CX
-	JMP block111
+	JMP block117
 
-single112:
+single118:
 	CMPQ CX, $8
-	JLT rest113
+	JLT rest119
 	VMOVUPS (SI), Y0
 	VMULPS tableAVX2_3f3504f3<>(SB), Y0, Y1
 	VMOVUPS tableAVX2_c0800000<>(SB), Y2
@@ -3693,11 +3745,11 @@ single112:
 	ADDQ $32, DI
 	ADDQ $32, SI
 	SUBQ $8, CX
-	JMP single112
+	JMP single118
 
-rest113:
+rest119:
 
-done114:
+done120:
 	VZEROUPPER
 	RET
 
@@ -3707,9 +3759,9 @@ TEXT ·activateQuickGELUAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
 
-block115:
+block121:
 	CMPQ CX, $16
-	JLT single116
+	JLT single122
 	VMOVUPS (SI), Y0
 	VMULPS tableAVX2_bfd9db23<>(SB), Y0, Y1
 	VMOVUPS tableAVX2_c2d00000<>(SB), Y3
@@ -3775,11 +3827,11 @@ block115:
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $16, CX
-	JMP block115
+	JMP block121
 
-single116:
+single122:
 	CMPQ CX, $8
-	JLT rest117
+	JLT rest123
 	VMOVUPS (SI), Y0
 	VMULPS tableAVX2_bfd9db23<>(SB), Y0, Y1
 	VMOVUPS tableAVX2_c2d00000<>(SB), Y3
@@ -3814,11 +3866,11 @@ single116:
 	ADDQ $32, DI
 	ADDQ $32, SI
 	SUBQ $8, CX
-	JMP single116
+	JMP single122
 
-rest117:
+rest123:
 
-done118:
+done124:
 	VZEROUPPER
 	RET
 
@@ -3828,9 +3880,9 @@ TEXT ·activateReLUAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
 
-block119:
+block125:
 	CMPQ CX, $16
-	JLT single120
+	JLT single126
 	VMOVUPS (SI), Y0
 	VXORPS Y1, Y1, Y1
 	VMAXPS Y0, Y1, Y0
@@ -3842,11 +3894,11 @@ block119:
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $16, CX
-	JMP block119
+	JMP block125
 
-single120:
+single126:
 	CMPQ CX, $8
-	JLT rest121
+	JLT rest127
 	VMOVUPS (SI), Y0
 	VXORPS Y1, Y1, Y1
 	VMAXPS Y0, Y1, Y0
@@ -3854,11 +3906,11 @@ single120:
 	ADDQ $32, DI
 	ADDQ $32, SI
 	SUBQ $8, CX
-	JMP single120
+	JMP single126
 
-rest121:
+rest127:
 
-done122:
+done128:
 	VZEROUPPER
 	RET
 
@@ -3868,9 +3920,9 @@ TEXT ·activateSiLUAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
 
-block123:
+block129:
 	CMPQ CX, $16
-	JLT single124
+	JLT single130
 	VMOVUPS (SI), Y0
 	VMULPS tableAVX2_bf800000<>(SB), Y0, Y1
 	VMOVUPS tableAVX2_c2d00000<>(SB), Y3
@@ -3936,11 +3988,11 @@ block123:
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $16, CX
-	JMP block123
+	JMP block129
 
-single124:
+single130:
 	CMPQ CX, $8
-	JLT rest125
+	JLT rest131
 	VMOVUPS (SI), Y0
 	VMULPS tableAVX2_bf800000<>(SB), Y0, Y1
 	VMOVUPS tableAVX2_c2d00000<>(SB), Y3
@@ -3975,11 +4027,11 @@ single124:
 	ADDQ $32, DI
 	ADDQ $32, SI
 	SUBQ $8, CX
-	JMP single124
+	JMP single130
 
-rest125:
+rest131:
 
-done126:
+done132:
 	VZEROUPPER
 	RET
 
@@ -3989,9 +4041,9 @@ TEXT ·activateGELUTanhAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
 
-block127:
+block133:
 	CMPQ CX, $16
-	JLT single128
+	JLT single134
 	VMOVUPS (SI), Y0
 	VMULPS Y0, Y0, Y1
 	VMOVUPS tableAVX2_bd922279<>(SB), Y3
@@ -4063,11 +4115,11 @@ block127:
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $16, CX
-	JMP block127
+	JMP block133
 
-single128:
+single134:
 	CMPQ CX, $8
-	JLT rest129
+	JLT rest135
 	VMOVUPS (SI), Y0
 	VMULPS Y0, Y0, Y1
 	VMOVUPS tableAVX2_bd922279<>(SB), Y3
@@ -4105,11 +4157,11 @@ single128:
 	ADDQ $32, DI
 	ADDQ $32, SI
 	SUBQ $8, CX
-	JMP single128
+	JMP single134
 
-rest129:
+rest135:
 
-done130:
+done136:
 	VZEROUPPER
 	RET
 
@@ -4130,9 +4182,9 @@ TEXT ·adamAVX2(SB), NOSPLIT, $0-48
 	VBROADCASTSS 24(DX), Y6
 	VBROADCASTSS 28(DX), Y7
 
-single132:
+single138:
 	CMPQ CX, $8
-	JLT rest133
+	JLT rest139
 	VMOVUPS (SI), Y8
 	VMOVUPS (R8), Y9
 	VMULPS Y0, Y9, Y9
@@ -4155,11 +4207,11 @@ single132:
 	ADDQ $32, R9
 	ADDQ $32, SI
 	SUBQ $8, CX
-	JMP single132
+	JMP single138
 
-rest133:
+rest139:
 
-done134:
+done140:
 	VZEROUPPER
 	RET
 
@@ -4169,9 +4221,9 @@ TEXT ·fromBF16AVX2(SB), NOSPLIT, $0-24
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX
 
-block135:
+block141:
 	CMPQ CX, $32
-	JLT single136
+	JLT single142
 	VPMOVZXWD (SI), Y0
 	VPSLLD $16, Y0, Y0
 	VMOVUPS Y0, (DI)
@@ -4187,22 +4239,22 @@ block135:
 	ADDQ $64, SI
 	ADDQ $128, DI
 	SUBQ $32, CX
-	JMP block135
+	JMP block141
 
-single136:
+single142:
 	CMPQ CX, $8
-	JLT rest137
+	JLT rest143
 	VPMOVZXWD (SI), Y0
 	VPSLLD $16, Y0, Y0
 	VMOVUPS Y0, (DI)
 	ADDQ $16, SI
 	ADDQ $32, DI
 	SUBQ $8, CX
-	JMP single136
+	JMP single142
 
-rest137:
+rest143:
 
-done138:
+done144:
 	VZEROUPPER
 	RET
 
@@ -4212,9 +4264,9 @@ TEXT ·roundBF16AVX2(SB), NOSPLIT, $0-24
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX
 
-block139:
+block145:
 	CMPQ CX, $16
-	JLT single140
+	JLT single146
 	VMOVUPS (SI), Y0
 	VPAND tableAVX2_7f800000<>(SB), Y0, Y1
 	VPXOR Y2, Y2, Y2
@@ -4252,11 +4304,11 @@ block139:
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $16, CX
-	JMP block139
+	JMP block145
 
-single140:
+single146:
 	CMPQ CX, $8
-	JLT rest141
+	JLT rest147
 	VMOVUPS (SI), Y0
 	VPAND tableAVX2_7f800000<>(SB), Y0, Y1
 	VPXOR Y2, Y2, Y2
@@ -4277,11 +4329,11 @@ single140:
 	ADDQ $32, DI
 	ADDQ $32, SI
 	SUBQ $8, CX
-	JMP single140
+	JMP single146
 
-rest141:
+rest147:
 
-done142:
+done148:
 	VZEROUPPER
 	RET
 
@@ -4292,9 +4344,9 @@ TEXT ·interleaveAVX2(SB), NOSPLIT, $0-32
 	MOVQ odd+16(FP), R8
 	MOVQ n+24(FP), CX
 
-block143:
+block149:
 	CMPQ CX, $16
-	JLT single144
+	JLT single150
 	VPMOVZXWD (SI), Y0
 	VPMOVZXWD (R8), Y1
 	VPSLLD $16, Y1, Y1
@@ -4309,11 +4361,11 @@ block143:
 	ADDQ $32, R8
 	ADDQ $64, DI
 	SUBQ $16, CX
-	JMP block143
+	JMP block149
 
-single144:
+single150:
 	CMPQ CX, $8
-	JLT rest145
+	JLT rest151
 	VPMOVZXWD (SI), Y0
 	VPMOVZXWD (R8), Y1
 	VPSLLD $16, Y1, Y1
@@ -4323,11 +4375,11 @@ single144:
 	ADDQ $16, R8
 	ADDQ $32, DI
 	SUBQ $8, CX
-	JMP single144
+	JMP single150
 
-rest145:
+rest151:
 
-done146:
+done152:
 	VZEROUPPER
 	RET
 
@@ -4337,7 +4389,7 @@ TEXT ·expandPairsAVX2(SB), NOSPLIT, $0-24
 	MOVQ src+8(FP), SI
 	MOVQ rows+16(FP), CX
 
-loop147:
+loop153:
 	VMOVUPS (SI), Y0
 	VPSLLD $16, Y0, Y1
 	VPAND tableAVX2_ffff0000<>(SB), Y0, Y0
@@ -4361,7 +4413,7 @@ loop147:
 	ADDQ $128, SI
 	ADDQ $256, DI
 	DECQ CX
-	JNE loop147
+	JNE loop153
 	VZEROUPPER
 	RET
 
@@ -4372,7 +4424,7 @@ TEXT ·transposeAVX2(SB), NOSPLIT, $0-32
 	MOVQ k+16(FP), CX
 	MOVQ ld+24(FP), R8
 
-loop148:
+loop154:
 	MOVQ SI, AX
 	VMOVUPS (AX), Y0
 	ADDQ R8, AX
@@ -4424,7 +4476,7 @@ loop148:
 	ADDQ $32, SI
 	ADDQ $1024, DI
 	SUBQ $8, CX
-	JNE loop148
+	JNE loop154
 	VZEROUPPER
 	RET
 
@@ -4435,7 +4487,7 @@ TEXT ·pairPanelAVX2(SB), NOSPLIT, $0-32
 	MOVQ pairs+16(FP), CX
 	MOVQ ld+24(FP), R8
 
-loop149:
+loop155:
 	VMOVUPS 0(SI), Y0
 	VMOVUPS 0(SI)(R8*1), Y1
 	VPUNPCKLWD Y1, Y0, Y2
@@ -4455,7 +4507,7 @@ loop149:
 	LEAQ (SI)(R8*2), SI
 	ADDQ $128, DI
 	DECQ CX
-	JNE  loop149
+	JNE  loop155
 	VZEROUPPER
 	RET
 
@@ -4470,9 +4522,9 @@ TEXT ·expSumAVX2(SB), NOSPLIT, $0-36
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 
-block150:
+block156:
 	CMPQ CX, $24
-	JLT single151
+	JLT single157
 	VMOVUPS (SI), Y3
 	VFMSUB213PS Y13, Y14, Y3
 	VMOVUPS tableAVX2_c2d00000<>(SB), Y5
@@ -4566,11 +4618,11 @@ block150:
 	ADDQ $96, SI
 	ADDQ $96, DI
 	SUBQ $24, CX
-	JMP block150
+	JMP block156
 
-single151:
+single157:
 	CMPQ CX, $8
-	JLT rest152
+	JLT rest158
 	VMOVUPS (SI), Y3
 	VFMSUB213PS Y13, Y14, Y3
 	VMOVUPS tableAVX2_c2d00000<>(SB), Y5
@@ -4604,11 +4656,11 @@ single151:
 	ADDQ $32, SI
 	ADDQ $32, DI
 	SUBQ $8, CX
-	JMP single151
+	JMP single157
 
-rest152:
+rest158:
 
-done153:
+done159:
 	VADDPS Y1, Y0, Y0
 	VADDPS Y2, Y0, Y0
 	VEXTRACTF128 $1, Y0, X1
@@ -4632,9 +4684,9 @@ TEXT ·expWeightsAVX2(SB), NOSPLIT, $0-36
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 
-block154:
+block160:
 	CMPQ CX, $24
-	JLT single155
+	JLT single161
 	VMOVUPS (SI), Y3
 	VFMSUB213PS Y13, Y14, Y3
 	VMOVUPS tableAVX2_c2d00000<>(SB), Y5
@@ -4728,11 +4780,11 @@ block154:
 	ADDQ $96, SI
 	ADDQ $96, DI
 	SUBQ $24, CX
-	JMP block154
+	JMP block160
 
-single155:
+single161:
 	CMPQ CX, $8
-	JLT rest156
+	JLT rest162
 	VMOVUPS (SI), Y3
 	VFMSUB213PS Y13, Y14, Y3
 	VMOVUPS tableAVX2_c2d00000<>(SB), Y5
@@ -4766,11 +4818,11 @@ single155:
 	ADDQ $32, SI
 	ADDQ $32, DI
 	SUBQ $8, CX
-	JMP single155
+	JMP single161
 
-rest156:
+rest162:
 
-done157:
+done163:
 	VADDPS Y1, Y0, Y0
 	VADDPS Y2, Y0, Y0
 	VEXTRACTF128 $1, Y0, X1

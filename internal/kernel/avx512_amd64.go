@@ -70,6 +70,9 @@ func normalizeAVX512(dst, x, gamma, beta *float32, n int, mean, inverse float32)
 func maximumAVX512(x *float32, n int) float32
 
 //go:noescape
+func highestAVX512(best *float32, winner *int32, at *float32, n int, from, rise *float32, lines int)
+
+//go:noescape
 func dotAVX512(x, y *float32, n int) float32
 
 //go:noescape
@@ -209,6 +212,13 @@ func largestAVX512(x []float32) float32 {
 	n := len(x)
 	top := maximumAVX512(&x[0], n)
 	return top
+}
+
+func highestLinesAVX512(best []float32, winner []int32, at, from, rise []float32) {
+	n := len(at)
+	{
+		highestAVX512(&best[0], &winner[0], &at[0], n, &from[0], &rise[0], len(from))
+	}
 }
 
 func dotProductAVX512(x, y []float32) (sum float32) {

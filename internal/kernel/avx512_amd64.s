@@ -5839,6 +5839,91 @@ done174:
 	VZEROUPPER
 	RET
 
+// func highestAVX512(best *float32, winner *int32, at *float32, n int, from, rise *float32, lines int)
+TEXT ·highestAVX512(SB), NOSPLIT, $0-56
+	MOVQ best+0(FP), DI
+	MOVQ winner+8(FP), DX
+	MOVQ at+16(FP), SI
+	MOVQ n+24(FP), CX
+	MOVQ from+32(FP), R8
+	MOVQ rise+40(FP), R9
+	MOVQ lines+48(FP), R10
+
+single176:
+	CMPQ CX, $16
+	JLT rest177
+	VMOVUPS (SI), Z0
+	XORQ R11, R11
+	VBROADCASTSS (R8)(R11*4), Z1
+	VBROADCASTSS (R9)(R11*4), Z2
+	VMULPS Z0, Z2, Z2
+	VADDPS Z1, Z2, Z2
+	VMOVAPS Z2, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+line179:
+	INCQ R11
+	CMPQ R11, R10
+	JGE  done180
+	VBROADCASTSS (R8)(R11*4), Z1
+	VBROADCASTSS (R9)(R11*4), Z2
+	VMULPS Z0, Z2, Z2
+	VADDPS Z1, Z2, Z2
+	VPADDD tableAVX512_00000001<>(SB), Z5, Z5
+	VCMPPS $30, Z3, Z2, K3
+	VMOVDQA32 Z5, K3, Z4
+	VMAXPS Z3, Z2, Z3
+	JMP  line179
+
+done180:
+	VMOVUPS Z3, (DI)
+	VMOVUPS Z4, (DX)
+	ADDQ $64, DI
+	ADDQ $64, DX
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JMP single176
+
+rest177:
+	TESTQ CX, CX
+	JEQ done178
+	MOVQ $1, BX
+	SHLQ CX, BX
+	DECQ BX
+	KMOVW BX, K1
+	VMOVUPS.Z (SI), K1, Z0
+	XORQ R11, R11
+	VBROADCASTSS (R8)(R11*4), Z1
+	VBROADCASTSS (R9)(R11*4), Z2
+	VMULPS Z0, Z2, Z2
+	VADDPS Z1, Z2, Z2
+	VMOVAPS Z2, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+line181:
+	INCQ R11
+	CMPQ R11, R10
+	JGE  done182
+	VBROADCASTSS (R8)(R11*4), Z1
+	VBROADCASTSS (R9)(R11*4), Z2
+	VMULPS Z0, Z2, Z2
+	VADDPS Z1, Z2, Z2
+	VPADDD tableAVX512_00000001<>(SB), Z5, Z5
+	VCMPPS $30, Z3, Z2, K3
+	VMOVDQA32 Z5, K3, Z4
+	VMAXPS Z3, Z2, Z3
+	JMP  line181
+
+done182:
+	VMOVUPS Z3, K1, (DI)
+	VMOVUPS Z4, K1, (DX)
+
+done178:
+	VZEROUPPER
+	RET
+
 // func dotAVX512(x, y *float32, n int) float32
 TEXT ·dotAVX512(SB), NOSPLIT, $0-28
 	MOVQ x+0(FP), SI
@@ -5849,9 +5934,9 @@ TEXT ·dotAVX512(SB), NOSPLIT, $0-28
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 
-block175:
+block183:
 	CMPQ CX, $64
-	JLT single176
+	JLT single184
 	VMOVUPS (SI), Z4
 	VMOVUPS (DI), Z8
 	VFMADD231PS Z4, Z8, Z0
@@ -5867,22 +5952,22 @@ block175:
 	ADDQ $256, SI
 	ADDQ $256, DI
 	SUBQ $64, CX
-	JMP block175
+	JMP block183
 
-single176:
+single184:
 	CMPQ CX, $16
-	JLT rest177
+	JLT rest185
 	VMOVUPS (SI), Z4
 	VMOVUPS (DI), Z8
 	VFMADD231PS Z4, Z8, Z0
 	ADDQ $64, SI
 	ADDQ $64, DI
 	SUBQ $16, CX
-	JMP single176
+	JMP single184
 
-rest177:
+rest185:
 	TESTQ CX, CX
-	JEQ done178
+	JEQ done186
 	MOVQ $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -5891,7 +5976,7 @@ rest177:
 	VMOVUPS.Z (DI), K1, Z8
 	VFMADD231PS Z4, Z8, Z0
 
-done178:
+done186:
 	VADDPS Z1, Z0, Z0
 	VADDPS Z3, Z2, Z2
 	VADDPS Z2, Z0, Z0
@@ -5914,9 +5999,9 @@ TEXT ·axpyAVX512(SB), NOSPLIT, $0-28
 	MOVQ n+16(FP), CX
 	VBROADCASTSS alpha+24(FP), Z0
 
-block179:
+block187:
 	CMPQ CX, $64
-	JLT single180
+	JLT single188
 	VMOVUPS (DI), Z1
 	VMOVUPS (SI), Z5
 	VFMADD231PS Z0, Z5, Z1
@@ -5936,11 +6021,11 @@ block179:
 	ADDQ $256, DI
 	ADDQ $256, SI
 	SUBQ $64, CX
-	JMP block179
+	JMP block187
 
-single180:
+single188:
 	CMPQ CX, $16
-	JLT rest181
+	JLT rest189
 	VMOVUPS (DI), Z1
 	VMOVUPS (SI), Z5
 	VFMADD231PS Z0, Z5, Z1
@@ -5948,11 +6033,11 @@ single180:
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $16, CX
-	JMP single180
+	JMP single188
 
-rest181:
+rest189:
 	TESTQ CX, CX
-	JEQ done182
+	JEQ done190
 	MOVQ $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -5962,7 +6047,7 @@ rest181:
 	VFMADD231PS Z0, Z5, Z1
 	VMOVUPS Z1, K1, (DI)
 
-done182:
+done190:
 	VZEROUPPER
 	RET
 
@@ -5973,9 +6058,9 @@ TEXT ·scaleAVX512(SB), NOSPLIT, $0-28
 	MOVQ n+16(FP), CX
 	VBROADCASTSS alpha+24(FP), Z0
 
-block183:
+block191:
 	CMPQ CX, $64
-	JLT single184
+	JLT single192
 	VMOVUPS (SI), Z1
 	VMULPS Z0, Z1, Z1
 	VMOVUPS Z1, (DI)
@@ -5991,22 +6076,22 @@ block183:
 	ADDQ $256, DI
 	ADDQ $256, SI
 	SUBQ $64, CX
-	JMP block183
+	JMP block191
 
-single184:
+single192:
 	CMPQ CX, $16
-	JLT rest185
+	JLT rest193
 	VMOVUPS (SI), Z1
 	VMULPS Z0, Z1, Z1
 	VMOVUPS Z1, (DI)
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $16, CX
-	JMP single184
+	JMP single192
 
-rest185:
+rest193:
 	TESTQ CX, CX
-	JEQ done186
+	JEQ done194
 	MOVQ $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -6015,7 +6100,7 @@ rest185:
 	VMULPS Z0, Z1, Z1
 	VMOVUPS Z1, K1, (DI)
 
-done186:
+done194:
 	VZEROUPPER
 	RET
 
@@ -6025,9 +6110,9 @@ TEXT ·activateGELUAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
 
-block187:
+block195:
 	CMPQ CX, $32
-	JLT single188
+	JLT single196
 	VMOVUPS (SI), Z0
 	VMULPS tableAVX512_3f3504f3<>(SB), Z0, Z1
 	VMOVUPS tableAVX512_c0800000<>(SB), Z2
@@ -6085,11 +6170,11 @@ block187:
 	ADDQ $128, DI
 	ADDQ $128, SI
 	SUBQ $32, CX
-	JMP block187
+	JMP block195
 
-single188:
+single196:
 	CMPQ CX, $16
-	JLT rest189
+	JLT rest197
 	VMOVUPS (SI), Z0
 	VMULPS tableAVX512_3f3504f3<>(SB), Z0, Z1
 	VMOVUPS tableAVX512_c0800000<>(SB), Z2
@@ -6120,11 +6205,11 @@ single188:
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $16, CX
-	JMP single188
+	JMP single196
 
-rest189:
+rest197:
 	TESTQ CX, CX
-	JEQ done190
+	JEQ done198
 	MOVQ $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -6157,7 +6242,7 @@ rest189:
 	VMULPS Z2, Z0, Z0
 	VMOVUPS Z0, K1, (DI)
 
-done190:
+done198:
 	VZEROUPPER
 	RET
 
@@ -6167,9 +6252,9 @@ TEXT ·activateQuickGELUAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
 
-block191:
+block199:
 	CMPQ CX, $32
-	JLT single192
+	JLT single200
 	VMOVUPS (SI), Z0
 	VMULPS tableAVX512_bfd9db23<>(SB), Z0, Z1
 	VMOVUPS tableAVX512_c2d00000<>(SB), Z3
@@ -6217,11 +6302,11 @@ block191:
 	ADDQ $128, DI
 	ADDQ $128, SI
 	SUBQ $32, CX
-	JMP block191
+	JMP block199
 
-single192:
+single200:
 	CMPQ CX, $16
-	JLT rest193
+	JLT rest201
 	VMOVUPS (SI), Z0
 	VMULPS tableAVX512_bfd9db23<>(SB), Z0, Z1
 	VMOVUPS tableAVX512_c2d00000<>(SB), Z3
@@ -6247,11 +6332,11 @@ single192:
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $16, CX
-	JMP single192
+	JMP single200
 
-rest193:
+rest201:
 	TESTQ CX, CX
-	JEQ done194
+	JEQ done202
 	MOVQ $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -6279,7 +6364,7 @@ rest193:
 	VDIVPS Z1, Z0, Z0
 	VMOVUPS Z0, K1, (DI)
 
-done194:
+done202:
 	VZEROUPPER
 	RET
 
@@ -6289,9 +6374,9 @@ TEXT ·activateReLUAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
 
-block195:
+block203:
 	CMPQ CX, $32
-	JLT single196
+	JLT single204
 	VMOVUPS (SI), Z0
 	VPXORD Z1, Z1, Z1
 	VMAXPS Z0, Z1, Z0
@@ -6303,11 +6388,11 @@ block195:
 	ADDQ $128, DI
 	ADDQ $128, SI
 	SUBQ $32, CX
-	JMP block195
+	JMP block203
 
-single196:
+single204:
 	CMPQ CX, $16
-	JLT rest197
+	JLT rest205
 	VMOVUPS (SI), Z0
 	VPXORD Z1, Z1, Z1
 	VMAXPS Z0, Z1, Z0
@@ -6315,11 +6400,11 @@ single196:
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $16, CX
-	JMP single196
+	JMP single204
 
-rest197:
+rest205:
 	TESTQ CX, CX
-	JEQ done198
+	JEQ done206
 	MOVQ $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -6329,7 +6414,7 @@ rest197:
 	VMAXPS Z0, Z1, Z0
 	VMOVUPS Z0, K1, (DI)
 
-done198:
+done206:
 	VZEROUPPER
 	RET
 
@@ -6339,9 +6424,9 @@ TEXT ·activateSiLUAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
 
-block199:
+block207:
 	CMPQ CX, $32
-	JLT single200
+	JLT single208
 	VMOVUPS (SI), Z0
 	VMULPS tableAVX512_bf800000<>(SB), Z0, Z1
 	VMOVUPS tableAVX512_c2d00000<>(SB), Z3
@@ -6389,11 +6474,11 @@ block199:
 	ADDQ $128, DI
 	ADDQ $128, SI
 	SUBQ $32, CX
-	JMP block199
+	JMP block207
 
-single200:
+single208:
 	CMPQ CX, $16
-	JLT rest201
+	JLT rest209
 	VMOVUPS (SI), Z0
 	VMULPS tableAVX512_bf800000<>(SB), Z0, Z1
 	VMOVUPS tableAVX512_c2d00000<>(SB), Z3
@@ -6419,11 +6504,11 @@ single200:
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $16, CX
-	JMP single200
+	JMP single208
 
-rest201:
+rest209:
 	TESTQ CX, CX
-	JEQ done202
+	JEQ done210
 	MOVQ $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -6451,7 +6536,7 @@ rest201:
 	VDIVPS Z1, Z0, Z0
 	VMOVUPS Z0, K1, (DI)
 
-done202:
+done210:
 	VZEROUPPER
 	RET
 
@@ -6461,9 +6546,9 @@ TEXT ·activateGELUTanhAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
 
-block203:
+block211:
 	CMPQ CX, $32
-	JLT single204
+	JLT single212
 	VMOVUPS (SI), Z0
 	VMULPS Z0, Z0, Z1
 	VMOVUPS tableAVX512_bd922279<>(SB), Z3
@@ -6517,11 +6602,11 @@ block203:
 	ADDQ $128, DI
 	ADDQ $128, SI
 	SUBQ $32, CX
-	JMP block203
+	JMP block211
 
-single204:
+single212:
 	CMPQ CX, $16
-	JLT rest205
+	JLT rest213
 	VMOVUPS (SI), Z0
 	VMULPS Z0, Z0, Z1
 	VMOVUPS tableAVX512_bd922279<>(SB), Z3
@@ -6550,11 +6635,11 @@ single204:
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $16, CX
-	JMP single204
+	JMP single212
 
-rest205:
+rest213:
 	TESTQ CX, CX
-	JEQ done206
+	JEQ done214
 	MOVQ $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -6585,7 +6670,7 @@ rest205:
 	VDIVPS Z1, Z0, Z0
 	VMOVUPS Z0, K1, (DI)
 
-done206:
+done214:
 	VZEROUPPER
 	RET
 
@@ -6606,9 +6691,9 @@ TEXT ·adamAVX512(SB), NOSPLIT, $0-48
 	VBROADCASTSS 24(DX), Z6
 	VBROADCASTSS 28(DX), Z7
 
-single208:
+single216:
 	CMPQ CX, $16
-	JLT rest209
+	JLT rest217
 	VMOVUPS (SI), Z8
 	VMOVUPS (R8), Z9
 	VMULPS Z0, Z9, Z9
@@ -6631,11 +6716,11 @@ single208:
 	ADDQ $64, R9
 	ADDQ $64, SI
 	SUBQ $16, CX
-	JMP single208
+	JMP single216
 
-rest209:
+rest217:
 	TESTQ CX, CX
-	JEQ done210
+	JEQ done218
 	MOVQ $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -6658,7 +6743,7 @@ rest209:
 	VFMSUB213PS Z9, Z4, Z11
 	VMOVUPS Z11, K1, (DI)
 
-done210:
+done218:
 	VZEROUPPER
 	RET
 
@@ -6668,9 +6753,9 @@ TEXT ·fromBF16AVX512(SB), NOSPLIT, $0-24
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX
 
-block211:
+block219:
 	CMPQ CX, $64
-	JLT single212
+	JLT single220
 	VPMOVZXWD (SI), Z0
 	VPSLLD $16, Z0, Z0
 	VMOVUPS Z0, (DI)
@@ -6686,22 +6771,22 @@ block211:
 	ADDQ $128, SI
 	ADDQ $256, DI
 	SUBQ $64, CX
-	JMP block211
+	JMP block219
 
-single212:
+single220:
 	CMPQ CX, $16
-	JLT rest213
+	JLT rest221
 	VPMOVZXWD (SI), Z0
 	VPSLLD $16, Z0, Z0
 	VMOVUPS Z0, (DI)
 	ADDQ $32, SI
 	ADDQ $64, DI
 	SUBQ $16, CX
-	JMP single212
+	JMP single220
 
-rest213:
+rest221:
 	TESTQ CX, CX
-	JEQ done214
+	JEQ done222
 	MOVQ $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -6710,7 +6795,7 @@ rest213:
 	VPSLLD $16, Z0, Z0
 	VMOVUPS Z0, K1, (DI)
 
-done214:
+done222:
 	VZEROUPPER
 	RET
 
@@ -6720,9 +6805,9 @@ TEXT ·roundBF16AVX512(SB), NOSPLIT, $0-24
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX
 
-block215:
+block223:
 	CMPQ CX, $32
-	JLT single216
+	JLT single224
 	VMOVUPS (SI), Z0
 	VPTESTNMD tableAVX512_7f800000<>(SB), Z0, K3
 	VCMPPS $3, Z0, Z0, K4
@@ -6752,11 +6837,11 @@ block215:
 	ADDQ $128, DI
 	ADDQ $128, SI
 	SUBQ $32, CX
-	JMP block215
+	JMP block223
 
-single216:
+single224:
 	CMPQ CX, $16
-	JLT rest217
+	JLT rest225
 	VMOVUPS (SI), Z0
 	VPTESTNMD tableAVX512_7f800000<>(SB), Z0, K3
 	VCMPPS $3, Z0, Z0, K4
@@ -6773,11 +6858,11 @@ single216:
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $16, CX
-	JMP single216
+	JMP single224
 
-rest217:
+rest225:
 	TESTQ CX, CX
-	JEQ done218
+	JEQ done226
 	MOVQ $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -6796,7 +6881,7 @@ rest217:
 	VPSLLD $16, Z0, Z0
 	VMOVUPS Z0, K1, (DI)
 
-done218:
+done226:
 	VZEROUPPER
 	RET
 
@@ -6807,9 +6892,9 @@ TEXT ·interleaveAVX512(SB), NOSPLIT, $0-32
 	MOVQ odd+16(FP), R8
 	MOVQ n+24(FP), CX
 
-block219:
+block227:
 	CMPQ CX, $32
-	JLT single220
+	JLT single228
 	VPMOVZXWD (SI), Z0
 	VPMOVZXWD (R8), Z1
 	VPSLLD $16, Z1, Z1
@@ -6824,11 +6909,11 @@ block219:
 	ADDQ $64, R8
 	ADDQ $128, DI
 	SUBQ $32, CX
-	JMP block219
+	JMP block227
 
-single220:
+single228:
 	CMPQ CX, $16
-	JLT rest221
+	JLT rest229
 	VPMOVZXWD (SI), Z0
 	VPMOVZXWD (R8), Z1
 	VPSLLD $16, Z1, Z1
@@ -6838,11 +6923,11 @@ single220:
 	ADDQ $32, R8
 	ADDQ $64, DI
 	SUBQ $16, CX
-	JMP single220
+	JMP single228
 
-rest221:
+rest229:
 	TESTQ CX, CX
-	JEQ done222
+	JEQ done230
 	MOVQ $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -6853,7 +6938,7 @@ rest221:
 	VPORD Z1, Z0, Z0
 	VMOVUPS Z0, K1, (DI)
 
-done222:
+done230:
 	VZEROUPPER
 	RET
 
@@ -6863,7 +6948,7 @@ TEXT ·expandPairsAVX512(SB), NOSPLIT, $0-24
 	MOVQ src+8(FP), SI
 	MOVQ rows+16(FP), CX
 
-loop223:
+loop231:
 	VMOVUPS (SI), Z0
 	VPSLLD $16, Z0, Z1
 	VPANDD tableAVX512_ffff0000<>(SB), Z0, Z0
@@ -6877,7 +6962,7 @@ loop223:
 	ADDQ $128, SI
 	ADDQ $256, DI
 	DECQ CX
-	JNE loop223
+	JNE loop231
 	VZEROUPPER
 	RET
 
@@ -6888,7 +6973,7 @@ TEXT ·transposeAVX512(SB), NOSPLIT, $0-32
 	MOVQ k+16(FP), CX
 	MOVQ ld+24(FP), R8
 
-loop224:
+loop232:
 	MOVQ SI, AX
 	VMOVUPS (AX), Z0
 	ADDQ R8, AX
@@ -7004,7 +7089,7 @@ loop224:
 	ADDQ $64, SI
 	ADDQ $2048, DI
 	SUBQ $16, CX
-	JNE loop224
+	JNE loop232
 	VZEROUPPER
 	RET
 
@@ -7017,7 +7102,7 @@ TEXT ·pairPanelAVX512(SB), NOSPLIT, $0-32
 	VMOVUPS tableAVX512_first<>(SB), Z30
 	VMOVUPS tableAVX512_second<>(SB), Z31
 
-loop225:
+loop233:
 	VMOVUPS (SI), Z0
 	VMOVUPS (SI)(R8*1), Z1
 	VMOVAPS Z0, Z2
@@ -7028,7 +7113,7 @@ loop225:
 	LEAQ (SI)(R8*2), SI
 	ADDQ $128, DI
 	DECQ CX
-	JNE  loop225
+	JNE  loop233
 	VZEROUPPER
 	RET
 
@@ -7044,9 +7129,9 @@ TEXT ·expSumAVX512(SB), NOSPLIT, $0-36
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 
-block226:
+block234:
 	CMPQ CX, $64
-	JLT single227
+	JLT single235
 	VMOVUPS (SI), Z4
 	VFMSUB213PS Z29, Z30, Z4
 	VMOVUPS tableAVX512_c2d00000<>(SB), Z6
@@ -7134,11 +7219,11 @@ block226:
 	ADDQ $256, SI
 	ADDQ $256, DI
 	SUBQ $64, CX
-	JMP block226
+	JMP block234
 
-single227:
+single235:
 	CMPQ CX, $16
-	JLT rest228
+	JLT rest236
 	VMOVUPS (SI), Z4
 	VFMSUB213PS Z29, Z30, Z4
 	VMOVUPS tableAVX512_c2d00000<>(SB), Z6
@@ -7163,11 +7248,11 @@ single227:
 	ADDQ $64, SI
 	ADDQ $64, DI
 	SUBQ $16, CX
-	JMP single227
+	JMP single235
 
-rest228:
+rest236:
 	TESTQ CX, CX
-	JEQ done229
+	JEQ done237
 	MOVQ $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -7194,7 +7279,7 @@ rest228:
 	VADDPS Z4, Z0, K1, Z0
 	VMOVUPS Z4, K1, (DI)
 
-done229:
+done237:
 	VADDPS Z1, Z0, Z0
 	VADDPS Z2, Z0, Z0
 	VADDPS Z3, Z0, Z0
@@ -7230,9 +7315,9 @@ TEXT ·expWeightsAVX512(SB), NOSPLIT, $0-36
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 
-block230:
+block238:
 	CMPQ CX, $64
-	JLT single231
+	JLT single239
 	VMOVUPS (SI), Z4
 	VFMSUB213PS Z29, Z30, Z4
 	VREDUCEPS $1, Z4, Z31
@@ -7284,11 +7369,11 @@ block230:
 	ADDQ $256, SI
 	ADDQ $256, DI
 	SUBQ $64, CX
-	JMP block230
+	JMP block238
 
-single231:
+single239:
 	CMPQ CX, $16
-	JLT rest232
+	JLT rest240
 	VMOVUPS (SI), Z4
 	VFMSUB213PS Z29, Z30, Z4
 	VREDUCEPS $1, Z4, Z31
@@ -7304,11 +7389,11 @@ single231:
 	ADDQ $64, SI
 	ADDQ $64, DI
 	SUBQ $16, CX
-	JMP single231
+	JMP single239
 
-rest232:
+rest240:
 	TESTQ CX, CX
-	JEQ done233
+	JEQ done241
 	MOVQ $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -7326,7 +7411,7 @@ rest232:
 	VADDPS Z4, Z0, K1, Z0
 	VMOVUPS Z4, K1, (DI)
 
-done233:
+done241:
 	VADDPS Z1, Z0, Z0
 	VADDPS Z2, Z0, Z0
 	VADDPS Z3, Z0, Z0
@@ -7353,9 +7438,9 @@ TEXT ·softmaxF32AVX512(SB), NOSPLIT, $0-40
 	VMOVUPS tableAVX512_ff800000<>(SB), Z2
 	VMOVUPS tableAVX512_ff800000<>(SB), Z3
 
-block234:
+block242:
 	CMPQ CX, $64
-	JLT single235
+	JLT single243
 	VMAXPS (SI), Z0, Z0
 	VMAXPS 64(SI), Z1, Z1
 	VMAXPS 128(SI), Z2, Z2
@@ -7363,20 +7448,20 @@ block234:
 	ADDQ $256, SI
 	ADDQ $256, DI
 	SUBQ $64, CX
-	JMP block234
+	JMP block242
 
-single235:
+single243:
 	CMPQ CX, $16
-	JLT rest236
+	JLT rest244
 	VMAXPS (SI), Z0, Z0
 	ADDQ $64, SI
 	ADDQ $64, DI
 	SUBQ $16, CX
-	JMP single235
+	JMP single243
 
-rest236:
+rest244:
 	TESTQ CX, CX
-	JEQ done237
+	JEQ done245
 	MOVQ $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -7385,7 +7470,7 @@ rest236:
 	VMOVUPS (SI), K1, Z4
 	VMAXPS Z4, Z0, Z0
 
-done237:
+done245:
 	VMAXPS Z1, Z0, Z0
 	VMAXPS Z2, Z0, Z0
 	VMAXPS Z3, Z0, Z0
@@ -7403,13 +7488,13 @@ done237:
 	VMOVSS tableAVX512_3f800000<>(SB), X5 // the factor while the maximum stays
 	VMOVAPS X0, X28 // what exponents are measured from
 	VUCOMISS X0, X1
-	JPS  rescale239
-	JNE  rescale239
+	JPS  rescale247
+	JNE  rescale247
 	VUCOMISS tableAVX512_ff800000<>(SB), X0
-	JEQ  nothing238
-	JMP  same240
+	JEQ  nothing246
+	JMP  same248
 
-rescale239:
+rescale247:
 	VSUBSS X0, X1, X5
 	VMULSS tableAVX512_3fb8aa3b<>(SB), X5, X5
 	VMOVUPS tableAVX512_3af61905<>(SB), Z20
@@ -7426,12 +7511,12 @@ rescale239:
 	VFMADD213PS Z24, Z31, Z6
 	VFMADD213PS Z25, Z31, Z6
 	VSCALEFPS Z5, Z6, Z5
-	JMP  same240
+	JMP  same248
 
-nothing238:
+nothing246:
 	VPXORD X28, X28, X28 // -Inf only: from zero, so that they become zero and NaN stays
 
-same240:
+same248:
 	VMOVSS X0, (R8)
 	VMOVSS X5, 8(R8)
 	VMULSS 4(R8), X5, X5
@@ -7454,9 +7539,9 @@ same240:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 
-block241:
+block249:
 	CMPQ CX, $64
-	JLT single242
+	JLT single250
 	VMOVUPS (SI), Z4
 	VFMSUB213PS Z29, Z30, Z4
 	VREDUCEPS $1, Z4, Z31
@@ -7508,11 +7593,11 @@ block241:
 	ADDQ $256, SI
 	ADDQ $256, DI
 	SUBQ $64, CX
-	JMP block241
+	JMP block249
 
-single242:
+single250:
 	CMPQ CX, $16
-	JLT rest243
+	JLT rest251
 	VMOVUPS (SI), Z4
 	VFMSUB213PS Z29, Z30, Z4
 	VREDUCEPS $1, Z4, Z31
@@ -7528,11 +7613,11 @@ single242:
 	ADDQ $64, SI
 	ADDQ $64, DI
 	SUBQ $16, CX
-	JMP single242
+	JMP single250
 
-rest243:
+rest251:
 	TESTQ CX, CX
-	JEQ done244
+	JEQ done252
 	MOVQ $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -7550,7 +7635,7 @@ rest243:
 	VADDPS Z4, Z0, K1, Z0
 	VMOVUPS Z4, K1, (DI)
 
-done244:
+done252:
 	VADDPS Z1, Z0, Z0
 	VADDPS Z2, Z0, Z0
 	VADDPS Z3, Z0, Z0

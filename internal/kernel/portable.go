@@ -13,7 +13,7 @@ var portable = kernelSet{
 	finishF32: finishF32Go, finishBF16: finishBF16Go,
 	toBF16: toBF16Go, fromBF16: fromBF16Go, fromF16: fromF16Go, roundBF16: roundBF16Go,
 	expandPairs: expandPairsGo, packRows32: packRows32Go, interleave: interleaveGo, pairBF16: pairBF16Go,
-	moments: momentsGo, normalize: normalizeGo, maximum: maximumGo, expSum: expSumGo, expWeights: expSumGo,
+	moments: momentsGo, normalize: normalizeGo, maximum: maximumGo, highest: highestGo, expSum: expSumGo, expWeights: expSumGo,
 	softmaxF32: softmaxBy(maximumGo, expSumGo), softmaxBF16: softmaxBF16Go, pairPanel: pairPanelGo,
 	dot: dotGo, axpy: axpyGo, scale: scaleGo, activate: activateGo, adam: adamGo,
 	peakF32: peakF32Go, peakBF16: peakF32Go,
@@ -206,6 +206,18 @@ func maximumGo(x []float32) float32 {
 		}
 	}
 	return top
+}
+
+func highestGo(best []float32, winner []int32, at, from, rise []float32) {
+	for j, x := range at {
+		top, first := from[0]+rise[0]*x, 0
+		for i := 1; i < len(from); i++ {
+			if y := from[i] + rise[i]*x; y > top {
+				top, first = y, i
+			}
+		}
+		best[j], winner[j] = top, int32(first)
+	}
 }
 
 func expSumGo(dst, x []float32, scale, shift float32) float32 {

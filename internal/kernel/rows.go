@@ -208,6 +208,20 @@ func Exp(dst, src []float32) {
 	}
 }
 
+// HighestLines finds the highest of the lines y = from[i] + rise[i]*x, at least one: best[j] is its y at x = at[j] and winner[j] which
+// line it is, the first of equal ones. Lines must be finite.
+func HighestLines(best []float32, winner []int32, at, from, rise []float32) {
+	checkLen("best", len(best), len(at))
+	checkLen("winner", len(winner), len(at))
+	checkLen("rise", len(rise), len(from))
+	if len(from) == 0 {
+		panic("kernel: the highest of no lines")
+	}
+	if len(at) > 0 {
+		active.highest(best, winner, at, from, rise)
+	}
+}
+
 // Dot is the sum of x[i]*y[i].
 func Dot(x, y []float32) float32 {
 	checkLen("dot", len(y), len(x))

@@ -75,6 +75,9 @@ type kernelSet struct {
 	normalize func(dst, x, gamma, beta []float32, mean, inverse float32)
 	// maximum of x, NaN when there is one.
 	maximum func(x []float32) float32
+	// highest: of the lines y = from[i] + rise[i]*x, at least one, the largest y at each x of at, and which line has it, the first
+	// of equal ones. A NaN is not larger than anything, nor anything than a NaN of the first line.
+	highest func(best []float32, winner []int32, at, from, rise []float32)
 	// expSum: dst[i] = exp(x[i]*scale - shift), returns the sum of dst.
 	expSum func(dst, x []float32, scale, shift float32) float32
 	// expWeights: the same for softmax, which bears a relative error of 1e-7 for

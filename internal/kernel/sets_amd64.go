@@ -15,7 +15,7 @@ var avx2 = kernelSet{
 	finishF32: finishFullAVX2, finishBF16: finishHalfAVX2,
 	toBF16: convertBF16AVX2, fromBF16: widenBF16AVX2, fromF16: widenF16AVX2, roundBF16: roundToBF16AVX2,
 	expandPairs: expandAVX2, packRows32: packAVX2, interleave: interleavePairsAVX2, pairBF16: pairAVX2,
-	moments: momentsAVX2, normalize: normalizeByAVX2, maximum: largestAVX2,
+	moments: momentsAVX2, normalize: normalizeByAVX2, maximum: largestAVX2, highest: highestLinesAVX2,
 	expSum: exponentialsAVX2, expWeights: weightsAVX2, softmaxF32: softmaxBy(largestAVX2, weightsAVX2), softmaxBF16: softmaxBF16Go,
 	pairPanel: pairPanelAVX2,
 	dot:       dotProductAVX2, axpy: addScaledAVX2, scale: scaleByAVX2,
@@ -30,7 +30,7 @@ var avx512 = kernelSet{
 	finishF32: finishFullAVX512, finishBF16: finishHalfAVX512,
 	toBF16: convertBF16AVX512, fromBF16: widenBF16AVX512, fromF16: widenF16AVX512, roundBF16: roundToBF16AVX512,
 	expandPairs: expandAVX512, packRows32: packAVX512, interleave: interleavePairsAVX512, pairBF16: pairAVX512,
-	moments: momentsAVX512, normalize: normalizeByAVX512, maximum: largestAVX512,
+	moments: momentsAVX512, normalize: normalizeByAVX512, maximum: largestAVX512, highest: highestLinesAVX512,
 	expSum: exponentialsAVX512, expWeights: weightsAVX512,
 	softmaxF32: func(dst, x []float32, scale float32, s *softmaxState) {
 		softmaxF32AVX512(&dst[0], &x[0], len(x), scale, s)

@@ -170,6 +170,26 @@ func checkVectors(t *testing.T, r *rand.Rand, n int, make1 func(r *rand.Rand, n 
 		func(dst []float32) { expSumGo(dst, x, 1, 0) })
 	compare("weights", 3e-5, func(dst []float32) { active.expWeights(dst, x, 0.5, 1) },
 		func(dst []float32) { expSumGo(dst, x, 0.5, 1) })
+	for _, lines := range []int{1, 2, 20} {
+		from, rise := make1(r, lines), make1(r, lines)
+		if lines > 2 {
+			from[lines-1], rise[lines-1] = from[1], rise[1] // the first of equal ones counts
+		}
+		winner, wantWinner := make([]int32, n+2), make([]int32, n)
+		winner[0], winner[n+1] = -7, -7
+		highestGo(want, wantWinner, x, from, rise)
+		fenced(t, n, func(dst []float32) {
+			active.highest(dst, winner[1:n+1], x, from, rise)
+			for i, v := range dst {
+				if winner[i+1] != wantWinner[i] || v != want[i] && !(v != v && want[i] != want[i]) {
+					t.Fatalf("highest of %d lines at %v: %v of line %d, expected %v of %d", lines, x[i], v, winner[i+1], want[i], wantWinner[i])
+				}
+			}
+		})
+		if winner[0] != -7 || winner[n+1] != -7 {
+			t.Fatalf("highest of %d: wrote beyond the winners", n)
+		}
+	}
 	if n > 0 {
 		if got, want := active.maximum(x), maximumGo(x); got != want && !(got != got && want != want) {
 			t.Fatalf("maximum of %v = %v, expected %v", x, got, want)

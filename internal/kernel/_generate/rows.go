@@ -105,6 +105,50 @@ func (g *gen) rows() {
 	g.op("VMOVSS X0, ret+16(FP)")
 	g.ret()
 
+	g.function("highest", 56, "(best *float32, winner *int32, at *float32, n int, from, rise *float32, lines int)")
+	g.op("MOVQ best+0(FP), DI")
+	g.op("MOVQ winner+8(FP), DX")
+	g.op("MOVQ at+16(FP), SI")
+	g.op("MOVQ n+24(FP), CX")
+	g.op("MOVQ from+32(FP), R8")
+	g.op("MOVQ rise+40(FP), R9")
+	g.op("MOVQ lines+48(FP), R10")
+	g.each(1, func(_ int, tail bool) {
+		const at, from, value, best, winner, line, bigger = 0, 1, 2, 3, 4, 5, 6
+		height := func() {
+			g.op("VBROADCASTSS (R8)(R11*4), %s", g.v(from))
+			g.op("VBROADCASTSS (R9)(R11*4), %s", g.v(value))
+			g.op("VMULPS %s, %s, %s", g.v(at), g.v(value), g.v(value))
+			g.op("VADDPS %s, %s, %s", g.v(from), g.v(value), g.v(value))
+		}
+		next, done := g.fresh("line"), g.fresh("done")
+		g.load(at, "(SI)", tail)
+		g.op("XORQ R11, R11")
+		height()
+		g.op("VMOVAPS %s, %s", g.v(value), g.v(best))
+		g.zero(winner)
+		g.zero(line)
+		g.label(next)
+		g.op("INCQ R11")
+		g.op("CMPQ R11, R10")
+		g.op("JGE  %s", done)
+		height()
+		g.op("VPADDD %s, %s, %s", g.constant(1), g.v(line), g.v(line))
+		if g.lanes == 16 {
+			g.op("VCMPPS $30, %s, %s, K3", g.v(best), g.v(value)) // value > best
+			g.op("VMOVDQA32 %s, K3, %s", g.v(line), g.v(winner))
+		} else {
+			g.op("VCMPPS $30, %s, %s, %s", g.v(best), g.v(value), g.v(bigger))
+			g.op("VBLENDVPS %s, %s, %s, %s", g.v(bigger), g.v(line), g.v(winner), g.v(winner))
+		}
+		g.op("VMAXPS %s, %s, %s", g.v(best), g.v(value), g.v(best)) // the best so far unless the value is larger
+		g.op("JMP  %s", next)
+		g.label(done)
+		g.store(best, "(DI)", tail)
+		g.store(winner, "(DX)", tail)
+	}, move("DI", "DX", "SI"))
+	g.ret()
+
 	g.function("dot", 28, "(x, y *float32, n int) float32")
 	g.op("MOVQ x+0(FP), SI")
 	g.op("MOVQ y+8(FP), DI")

@@ -140,6 +140,11 @@ func largest@S(x []float32) float32 { //by x
 	@rest(if rest := maximumGo(x[n:]); rest > top || rest != rest { top = rest }@endreturn top
 }
 
+func highestLines@S(best []float32, winner []int32, at, from, rise []float32) { //by at
+	n := @n
+	@if{ highest@S(&best[0], &winner[0], &at[0], n, &from[0], &rise[0], len(from)) }
+	@rest(highestGo(best[n:], winner[n:], at[n:], from, rise)@end}
+
 func dotProduct@S(x, y []float32) (sum float32) { //by x
 	n := @n
 	@if{ sum = dot@S(&x[0], &y[0], n) }
