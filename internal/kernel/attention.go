@@ -104,7 +104,7 @@ type attention struct {
 	precision     Precision
 	keys, values  []Weight // [batch*heads]: k as [keys, head], v as [head, keys]
 	jobs          []attentionJob
-	pack, compute func(worker, i int) // bound once
+	pack, compute func(ws *Workspace, i int) // bound once
 	zero, one     [panelWidth]float32
 }
 
@@ -186,8 +186,8 @@ func attend(dst, q, k, v Mat, batch int, opt AttentionOptions) {
 			}
 		}
 	}
-	Parallel(heads, at.pack)
-	Parallel(len(at.jobs), at.compute)
+	withScratch(heads, at.pack)
+	withScratch(len(at.jobs), at.compute)
 }
 
 func checkAttention(dst, q, k, v Mat, batch int, opt AttentionOptions) {
@@ -232,16 +232,14 @@ func (at *attention) rows(m Mat, s int) (from, to int) {
 }
 
 // packHead packs keys and values of one head of one sequence.
-func (at *attention) packHead(worker, i int) {
+func (at *attention) packHead(ws *Workspace, i int) {
 	from, to := at.rows(at.k, i/at.opt.Heads)
 	col := i % at.opt.Heads * at.head
-	ws := workspaceOf(worker)
 	keys, values := &at.keys[i], &at.values[i]
 	keys.reshape(to-from, at.head, at.precision)
 	keys.packSerial(ws, at.k.Slice(from, to, col, col+at.head), false)
 	values.reshape(at.head, to-from, at.precision)
 	values.packSerial(ws, at.v.Slice(from, to, col, col+at.head), true)
-	ws.giveBack(worker)
 }
 
 // queryBlock is what a job works on.
@@ -265,10 +263,8 @@ const (
 
 // job attends with a few queries to all keys of their head: the online softmax
 // of Milakov and Gimelshein, tile by tile as in FlashAttention.
-func (at *attention) job(worker, i int) {
+func (at *attention) job(ws *Workspace, i int) {
 	job := at.jobs[i]
-	ws := workspaceOf(worker)
-	defer ws.giveBack(worker)
 	first, _ := at.rows(at.q, job.sequence)
 	keyFrom, keyTo := at.rows(at.k, job.sequence)
 	total := keyTo - keyFrom

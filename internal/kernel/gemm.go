@@ -129,10 +129,10 @@ type product struct {
 	m, k        int
 	blockRows   int // rows per job
 	rowBlocks   int
-	parts       int                 // of the blocks, one for each worker
-	coarse      bool                // the groups
-	groups      []int               // where the groups of panels begin that are jobs' columns, and where the last ends
-	run         func(worker, i int) // job, bound once
+	parts       int                        // of the blocks, one for each worker
+	coarse      bool                       // the groups
+	groups      []int                      // where the groups of panels begin that are jobs' columns, and where the last ends
+	run         func(ws *Workspace, i int) // job, bound once
 	zero, one   [panelWidth]float32
 	nativePairs bool // BFloat16 that the processor multiplies itself
 }
@@ -169,11 +169,9 @@ func runProduct(dst, a Mat, transA bool, w *Weight, alpha float32, ep Epilogue) 
 	pr := getProduct()
 	if pr.prepare(dst, a, transA, w, alpha, ep) {
 		if jobs := pr.rowBlocks * (len(pr.groups) - 1); jobs == 1 || pr.m*pr.k*w.N < serialWork {
-			for i := range jobs {
-				pr.job(0, i)
-			}
+			serial(jobs, nil, pr.run)
 		} else {
-			Parallel(jobs, pr.run)
+			withScratch(jobs, pr.run)
 		}
 	}
 	pr.release()
@@ -260,7 +258,7 @@ func (pr *product) prepare(dst, a Mat, transA bool, w *Weight, alpha float32, ep
 // another, so that rows stay in its caches from product to product and panels from block to block. Each begins with another group: who
 // is first to read a panel waits for memory, who is second finds it in the cache that they share. Of coarse groups the small ones come
 // last for all.
-func (pr *product) job(worker, i int) {
+func (pr *product) job(ws *Workspace, i int) {
 	groups := len(pr.groups) - 1
 	part := ((i/groups+1)*pr.parts - 1) / pr.rowBlocks
 	first, end := part*pr.rowBlocks/pr.parts, (part+1)*pr.rowBlocks/pr.parts
@@ -277,9 +275,7 @@ func (pr *product) job(worker, i int) {
 			then = pr.groups[(group+1)%groups]
 		}
 	}
-	ws := workspaceOf(worker)
 	pr.block(ws, block, pr.groups[group], pr.groups[group+1], then)
-	ws.giveBack(worker)
 }
 
 // leftBlock is rows of the left operand as a micro-kernel reads them.

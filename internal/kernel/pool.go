@@ -11,6 +11,7 @@ import (
 type task struct {
 	n        int64
 	f        func(worker, i int)
+	scratch  func(ws *Workspace, i int) // in place of f
 	runs     []run
 	done     atomic.Int64 // how many indices are finished
 	joined   atomic.Int64 // workers that have taken a number, the caller is 0
@@ -51,18 +52,21 @@ func Workers() int { return runtime.GOMAXPROCS(0) }
 // run of its own, the same in every call, and helps others when it is done: what
 // one call leaves in a core's caches the next one finds there, if both put the
 // same rows in the same places.
-func Parallel(n int, f func(worker, i int)) {
+func Parallel(n int, f func(worker, i int)) { parallel(n, f, nil) }
+
+// withScratch is Parallel for what needs a workspace: each worker takes one for the whole call.
+func withScratch(n int, f func(ws *Workspace, i int)) { parallel(n, nil, f) }
+
+func parallel(n int, f func(worker, i int), scratch func(ws *Workspace, i int)) {
 	if n <= 0 {
 		return
 	}
 	helpers := min(runtime.GOMAXPROCS(0), n) - 1
 	if helpers <= 0 {
-		for i := 0; i < n; i++ {
-			f(0, i)
-		}
+		serial(n, f, scratch)
 		return
 	}
-	t := newTask(n, f)
+	t := newTask(n, f, scratch)
 	startWorkers(helpers)
 	for i := 0; i < helpers; i++ {
 		t.holders.Add(1)
@@ -83,7 +87,22 @@ func Parallel(n int, f func(worker, i int)) {
 	}
 }
 
-func newTask(n int, f func(worker, i int)) *task {
+// serial makes all calls on the calling goroutine, in their order.
+func serial(n int, f func(worker, i int), scratch func(ws *Workspace, i int)) {
+	if scratch == nil {
+		for i := range n {
+			f(0, i)
+		}
+		return
+	}
+	ws := GetWorkspace()
+	for i := range n {
+		scratch(ws, i)
+	}
+	ws.Release()
+}
+
+func newTask(n int, f func(worker, i int), scratch func(ws *Workspace, i int)) *task {
 	workers.Lock()
 	var t *task
 	if last := len(workers.free) - 1; last >= 0 {
@@ -93,7 +112,7 @@ func newTask(n int, f func(worker, i int)) *task {
 	if t == nil {
 		t = &task{finished: make(chan struct{}, 1)}
 	}
-	t.n, t.f = int64(n), f
+	t.n, t.f, t.scratch = int64(n), f, scratch
 	runs := min(n, Workers())
 	if cap(t.runs) < runs {
 		t.runs = make([]run, runs)
@@ -149,7 +168,11 @@ var processors = runtime.NumCPU()
 // work takes indices, of run first and of those behind it, until none is left and reports whether it finished the last one of the
 // whole task.
 func (t *task) work(worker, first int) bool {
-	last := false
+	var ws *Workspace
+	if t.scratch != nil {
+		ws = workspaceOf(worker)
+	}
+	calls := int64(0)
 	for r := range t.runs {
 		run := &t.runs[(first+r)%len(t.runs)]
 		for {
@@ -157,20 +180,27 @@ func (t *task) work(worker, first int) bool {
 			if i >= run.end {
 				break
 			}
-			t.call(worker, int(i))
-			last = t.done.Add(1) == t.n
+			t.call(worker, ws, int(i))
+			calls++
 		}
 	}
-	return last
+	if ws != nil {
+		ws.giveBack(worker)
+	}
+	return calls > 0 && t.done.Add(calls) == t.n
 }
 
-func (t *task) call(worker, i int) {
+func (t *task) call(worker int, ws *Workspace, i int) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			failure := cause
 			t.failure.CompareAndSwap(nil, &failure)
 		}
 	}()
+	if ws != nil {
+		t.scratch(ws, i)
+		return
+	}
 	t.f(worker, i)
 }
 
@@ -178,7 +208,7 @@ func (t *task) release() {
 	if t.holders.Add(-1) != 0 {
 		return
 	}
-	t.f = nil
+	t.f, t.scratch = nil, nil
 	workers.Lock()
 	workers.free = append(workers.free, t)
 	workers.Unlock()

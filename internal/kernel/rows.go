@@ -13,7 +13,7 @@ type rowJob struct {
 	eps         float32
 	count       int // rows per job
 	row         func(ws *Workspace, j *rowJob, i int)
-	run         func(worker, i int)
+	run         func(ws *Workspace, i int)
 }
 
 var idleRowJobs struct {
@@ -36,23 +36,17 @@ func runRows(dst, src Mat, gamma, beta []float32, eps float32, row func(ws *Work
 	j.dst, j.src, j.gamma, j.beta, j.eps, j.row = dst, src, gamma, beta, eps, row
 	j.count = max(1, 1<<15/max(1, src.Cols))
 	jobs := (src.Rows + j.count - 1) / j.count
-	if jobs == 1 {
-		j.job(0, 0)
-	} else {
-		Parallel(jobs, j.run)
-	}
+	withScratch(jobs, j.run)
 	*j = rowJob{run: j.run}
 	idleRowJobs.Lock()
 	idleRowJobs.list = append(idleRowJobs.list, j)
 	idleRowJobs.Unlock()
 }
 
-func (j *rowJob) job(worker, i int) {
-	ws := workspaceOf(worker)
+func (j *rowJob) job(ws *Workspace, i int) {
 	for row := i * j.count; row < min(j.src.Rows, (i+1)*j.count); row++ {
 		j.row(ws, j, row)
 	}
-	ws.giveBack(worker)
 }
 
 // input returns row i as float32: the row itself or a converted copy.

@@ -18,7 +18,7 @@ type Weight struct {
 
 	source     Mat // while packing
 	transposed bool
-	packOne    func(worker, i int) // packJob, bound once
+	packOne    func(ws *Workspace, i int) // packJob, bound once
 }
 
 // NewWeight returns a zero weight to be filled with SetRows.
@@ -171,7 +171,7 @@ func (w *Weight) pack(m Mat, transposed bool) {
 	if transposed {
 		jobs = (w.K + packRows - 1) / packRows
 	}
-	Parallel(jobs, w.packOne)
+	withScratch(jobs, w.packOne)
 	w.source = Mat{}
 }
 
@@ -179,14 +179,12 @@ func (w *Weight) pack(m Mat, transposed bool) {
 // where a panel alone would fetch a line of each and return for the next.
 const packRows = 128
 
-func (w *Weight) packJob(worker, i int) {
-	ws := workspaceOf(worker)
+func (w *Weight) packJob(ws *Workspace, i int) {
 	if w.transposed {
 		w.packStripe(ws, w.source, i*packRows)
 	} else {
 		ws.packPanel(w.panel(i), w.source, false, i*panelWidth, 0, w.K, w.Precision)
 	}
-	ws.giveBack(worker)
 }
 
 func (w *Weight) packSerial(ws *Workspace, m Mat, transposed bool) {
