@@ -55,7 +55,7 @@ type sequence struct {
 	rope    *rope
 }
 
-// scratch is the memory of one pass. It grows to the largest pass and is used again.
+// scratch is memory of a pass. It grows to the largest pass and is used again.
 type scratch struct {
 	half  []uint16
 	float []float32
@@ -78,13 +78,29 @@ func (s *scratch) take(p kernel.Precision, rows, cols int) kernel.Mat {
 
 // takeRows is take with a stride at which products read the rows in place.
 func (s *scratch) takeRows(p kernel.Precision, rows, cols int) kernel.Mat {
-	m := s.take(p, rows, kernel.RowStride(p, cols))
-	m.Cols = cols
+	m, _ := s.takeTwo(p, rows, cols, 0)
 	return m
 }
 
-// passScratch are the buffers that a pass through the blocks needs at once.
-type passScratch struct{ normed, qkv, attended, hidden, residual scratch }
+// takeTwo takes two such matrices at once.
+func (s *scratch) takeTwo(p kernel.Precision, rows, cols, otherCols int) (m, other kernel.Mat) {
+	m = kernel.Mat{Rows: rows, Cols: cols, Stride: kernel.RowStride(p, cols)}
+	other = kernel.Mat{Rows: rows, Cols: otherCols}
+	if otherCols > 0 {
+		other.Stride = kernel.RowStride(p, otherCols)
+	}
+	all := s.take(p, rows, m.Stride+other.Stride)
+	if cut := rows * m.Stride; all.H != nil {
+		m.H, other.H = all.H[:cut], all.H[cut:]
+	} else {
+		m.F, other.F = all.F[:cut], all.F[cut:]
+	}
+	return m, other
+}
+
+// passScratch are the buffers that a pass through the blocks needs at once. What attention needs and what the MLP needs, and before
+// them the patches cut out of images, take turns in the wide one: memory that a process touches for the first time is dear.
+type passScratch struct{ normed, wide scratch }
 
 func (t *transformer) takeScratch() *passScratch {
 	if s, ok := t.scratch.Get().(*passScratch); ok {
@@ -116,14 +132,13 @@ func (t *transformer) attend(b *block, dst, x kernel.Mat, s sequence, buffers *p
 	} else {
 		b.norm1.apply(normed, x)
 	}
-	qkv := buffers.qkv.takeRows(t.precision, rows, 3*t.width)
+	qkv, attended := buffers.wide.takeTwo(t.precision, rows, 3*t.width, t.width)
 	b.qkv.apply(qkv, normed, kernel.Epilogue{})
 	q, k, v := qkv.Slice(0, rows, 0, t.width), qkv.Slice(0, rows, t.width, 2*t.width), qkv.Slice(0, rows, 2*t.width, 3*t.width)
 	if s.rope != nil {
 		s.rope.rotate(q, s, t.heads)
 		s.rope.rotate(k, s, t.heads)
 	}
-	attended := buffers.attended.takeRows(t.precision, rows, t.width)
 	o.Heads, o.Causal, o.Offsets, o.Precision = t.heads, s.causal, s.offsets, t.precision
 	kernel.Attention(attended, q, k, v, s.batch, o)
 	b.out.apply(dst, attended, kernel.Epilogue{Scale: b.scale1, Accumulate: residual})
@@ -142,10 +157,13 @@ func (t *transformer) feedForward(b *block, x kernel.Mat, buffers *passScratch) 
 		} else {
 			b.norm2.apply(normed, part)
 		}
-		hidden := buffers.hidden.takeRows(t.precision, part.Rows, t.hidden)
+		gateWidth := 0
+		if b.gated {
+			gateWidth = t.hidden
+		}
+		hidden, gate := buffers.wide.takeTwo(t.precision, part.Rows, t.hidden, gateWidth)
 		b.fc1.apply(hidden, normed, kernel.Epilogue{Act: b.firstActivation()})
 		if b.gated {
-			gate := buffers.residual.take(t.precision, part.Rows, t.hidden)
 			b.gate.apply(gate, normed, kernel.Epilogue{Act: b.activation})
 			multiply(hidden, gate)
 		}

@@ -37,8 +37,9 @@ type Vision struct {
 
 // grid is what depends on the number of patches only.
 type grid struct {
-	start []float32 // [prefix + patches, width]: what tokens are before the patch embedding is added
-	rope  *rope
+	prefix  []float32 // [prefix, width]: class token and registers, with the position of the former
+	patches []float32 // [patches, width]: positions, or nil with rope
+	rope    *rope
 }
 
 // Readout says how patches are read out of the last block.
@@ -228,23 +229,21 @@ func again(old []float32, n int) []float32 {
 	return make([]float32, n)
 }
 
-// visionScratch is the memory of the stream of tokens and of the patches cut out of images.
-type visionScratch struct{ stream, cut scratch }
-
-var visionScratches sync.Pool
+// streams are the scratch memory of streams of tokens.
+var streams sync.Pool
 
 func (v *Vision) encode(out *Output, pixels []float32, first, n, height, width int, o EncodeOptions) {
-	buffers, ok := visionScratches.Get().(*visionScratch)
+	stream, ok := streams.Get().(*scratch)
 	if !ok {
-		buffers = new(visionScratch)
+		stream = new(scratch)
 	}
-	defer visionScratches.Put(buffers)
+	defer streams.Put(stream)
 	g := v.grid(out.GridH, out.GridW)
 	prefix, patches := v.info.Prefix, out.GridH*out.GridW
 	tokens := prefix + patches
-	x := buffers.stream.take(kernel.Float32, n*tokens, v.info.Width)
+	x := stream.take(kernel.Float32, n*tokens, v.info.Width)
 	for i := range n {
-		v.embed(x.Slice(i*tokens, (i+1)*tokens, 0, v.info.Width), g.start, pixels[i*3*height*width:], height, width, out.GridW, o.Stride, buffers)
+		v.embed(x.Slice(i*tokens, (i+1)*tokens, 0, v.info.Width), g, pixels[i*3*height*width:], height, width, out.GridW, o.Stride)
 	}
 	if v.preNorm != nil {
 		v.preNorm.apply(x, x)
@@ -295,23 +294,32 @@ func (v *Vision) Project(vectors []float32) ([]float32, error) {
 const cutRows = 512
 
 // embed sets x [tokens, width] to the start of an image [3, H, W]: what every token starts from, and the patch embedding.
-func (v *Vision) embed(x kernel.Mat, start, pixels []float32, height, width, gw, stride int, buffers *visionScratch) {
+func (v *Vision) embed(x kernel.Mat, g *grid, pixels []float32, height, width, gw, stride int) {
+	buffers := v.blocks.takeScratch()
+	defer v.blocks.scratch.Put(buffers)
 	p, prefix := v.info.PatchSize, v.info.Prefix
 	for i := range prefix {
-		copy(x.Row(i), start[i*x.Cols:])
+		copy(x.Row(i), g.prefix[i*x.Cols:])
 	}
 	for first := prefix; first < x.Rows; first += cutRows {
 		last := min(first+cutRows, x.Rows)
-		cut := buffers.cut.take(kernel.Float32, last-first, 3*p*p)
+		cut := buffers.wide.takeRows(v.blocks.precision, last-first, 3*p*p)
 		kernel.Parallel(last-first, func(_, i int) {
-			copy(x.Row(first+i), start[(first+i)*x.Cols:])
 			patch := first + i - prefix
+			if g.patches == nil {
+				clear(x.Row(first + i))
+			} else {
+				copy(x.Row(first+i), g.patches[patch*x.Cols:])
+			}
 			row, column := patch/gw*stride, patch%gw*stride
-			dst := cut.Row(i)
 			for c := range 3 {
 				for y := range p {
-					from := (c*height+row+y)*width + column
-					copy(dst[(c*p+y)*p:][:p], pixels[from:from+p])
+					from, to := (c*height+row+y)*width+column, (c*p+y)*p
+					if cut.H != nil {
+						kernel.ToBF16(cut.RowBF16(i)[to:to+p], pixels[from:from+p])
+					} else {
+						copy(cut.Row(i)[to:to+p], pixels[from:from+p])
+					}
 				}
 			}
 		})
@@ -376,15 +384,15 @@ func (v *Vision) grid(gh, gw int) *grid {
 		v.grids = make(map[[2]int]*grid)
 	}
 	w := v.info.Width
-	g := &grid{start: make([]float32, (v.info.Prefix+gh*gw)*w)}
-	copy(g.start, v.class)
-	copy(g.start[v.info.Prefix*w-len(v.registers):], v.registers)
+	g := &grid{prefix: make([]float32, v.info.Prefix*w)}
+	copy(g.prefix, v.class)
+	copy(g.prefix[len(g.prefix)-len(v.registers):], v.registers)
 	if v.positions != nil {
 		own := len(v.positions) - v.side*v.side*w // the class token's position
 		if own > 0 {
-			kernel.Axpy(g.start[:own], 1, v.positions[:own])
+			kernel.Axpy(g.prefix[:own], 1, v.positions[:own])
 		}
-		copy(g.start[v.info.Prefix*w:], resizePositions(v.positions[own:], v.side, gh, gw, w, v.antialias))
+		g.patches = resizePositions(v.positions[own:], v.side, gh, gw, w, v.antialias)
 	}
 	if v.periods != nil {
 		g.rope = newRope(v.periods, w/v.info.Heads, v.info.Prefix, gh, gw)
