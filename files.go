@@ -261,10 +261,15 @@ func (r *fileRun) writeOverlay(stem string, im *imaging.Image, s *Segmentation) 
 	if err != nil {
 		return err
 	}
-	if overlay, err = render.WithLegend(overlay, legend(s)); err != nil {
-		return err
+	var below []*imaging.Image
+	if entries := legend(s); len(entries) > 0 {
+		strip, err := render.Legend(overlay.Width, entries)
+		if err != nil {
+			return err
+		}
+		below = append(below, strip)
 	}
-	return atomicfile.Write(stem+overlayEnding, func(w io.Writer) error { return imaging.EncodePNG(w, overlay) })
+	return atomicfile.Write(stem+overlayEnding, func(w io.Writer) error { return imaging.EncodePNG(w, overlay, below...) })
 }
 
 // legend lists the labels that won pixels, the largest first.

@@ -62,7 +62,7 @@ func TestEncodePNGOfDrawings(t *testing.T) {
 		t.Errorf("a drawing takes %d bytes, more than a quarter of the %d that it takes without repetitions", got, least)
 	}
 	row := make([]byte, 1+3*400)
-	if photo := noisyPhoto(400, 300); drawn(photo.Pix, 3*400, row) || !drawn(letters.Pix, 3*400, row) {
+	if photo := noisyPhoto(400, 300); drawn([][]byte{photo.Pix}, 3*400, row) || !drawn([][]byte{letters.Pix}, 3*400, row) {
 		t.Error("a photo is taken for a drawing, or the other way round")
 	}
 }
@@ -104,6 +104,24 @@ func TestMaskKeepsItsColours(t *testing.T) {
 	}
 }
 
+// Images below one another are the same file as the image that they make up.
+func TestEncodePNGInParts(t *testing.T) {
+	whole := noisyPhoto(50, 40)
+	rows := func(from, to int) *Image {
+		return &Image{Width: 50, Height: to - from, Pix: whole.Pix[from*150 : to*150]}
+	}
+	var want, got bytes.Buffer
+	if err := EncodePNG(&want, whole); err != nil {
+		t.Fatal(err)
+	}
+	if err := EncodePNG(&got, rows(0, 17), rows(17, 18), rows(18, 40)); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), want.Bytes()) {
+		t.Error("three parts make another file than the whole")
+	}
+}
+
 // shortWriter takes so many bytes and then no more.
 type shortWriter int
 
@@ -127,6 +145,11 @@ func TestEncodePNGFails(t *testing.T) {
 		w := shortWriter(space)
 		if err := EncodePNG(&w, im); !errors.Is(err, errFull) {
 			t.Fatalf("with space for %d of %d bytes: %v", space, whole.Len(), err)
+		}
+	}
+	for _, below := range []*Image{New(39, 30), New(40, 0), {Width: 40, Height: 1, Pix: make([]byte, 119)}, {Width: 40, Height: 1, Pix: make([]byte, 240)}} {
+		if err := EncodePNG(&whole, im, below); err == nil {
+			t.Errorf("%dx%d pixels in %d bytes were written below 40x30", below.Width, below.Height, len(below.Pix))
 		}
 	}
 	for _, im := range []*Image{New(0, 3), New(3, 0), {Width: 2, Height: 2, Pix: make([]byte, 11)}} {

@@ -80,12 +80,23 @@ func (b *blend) over(to, from *[3]uint8, label uint16) {
 // mostEntries bounds a legend; the rest is counted in a last line.
 const mostEntries = 24
 
-// WithLegend puts a legend under a picture: a swatch, a name and a share for each entry, in as many columns as fit.
+// WithLegend puts a legend under a picture.
 func WithLegend(im *imaging.Image, entries []Entry) (*imaging.Image, error) {
 	if len(entries) == 0 {
 		return im, nil
 	}
-	size := min(max(float64(im.Width)/34, 11), 28)
+	strip, err := Legend(im.Width, entries)
+	if err != nil {
+		return nil, err
+	}
+	result := imaging.New(im.Width, im.Height+strip.Height)
+	copy(result.Pix[copy(result.Pix, im.Pix):], strip.Pix)
+	return result, nil
+}
+
+// Legend draws a legend of so many pixels across: a swatch, a name and a share for each entry, at least one, in as many columns as fit.
+func Legend(width int, entries []Entry) (*imaging.Image, error) {
+	size := min(max(float64(width)/34, 11), 28)
 	text, err := newTextFace(size)
 	if err != nil {
 		return nil, err
@@ -107,13 +118,13 @@ func WithLegend(im *imaging.Image, entries []Entry) (*imaging.Image, error) {
 	swatch, gap, margin := int(size*0.9), int(size*0.5), int(size*0.7)
 	column := 0
 	for i, line := range lines {
-		lines[i] = fit(text, line, im.Width-2*margin-swatch-gap)
+		lines[i] = fit(text, line, width-2*margin-swatch-gap)
 		column = max(column, font.MeasureString(text, lines[i]).Ceil())
 	}
 	column += swatch + gap + 2*margin
-	columns := min(max(1, (im.Width-margin)/column), len(lines))
+	columns := min(max(1, (width-margin)/column), len(lines))
 	rows := (len(lines) + columns - 1) / columns
-	canvas := image.NewRGBA(image.Rect(0, 0, im.Width, rows*height+margin))
+	canvas := image.NewRGBA(image.Rect(0, 0, width, rows*height+margin))
 	draw.Draw(canvas, canvas.Bounds(), image.NewUniform(color.RGBA{250, 250, 248, 255}), image.Point{}, draw.Src)
 	pen := font.Drawer{Dst: canvas, Src: image.NewUniform(color.RGBA{30, 30, 30, 255}), Face: text}
 	for i, line := range lines {
@@ -125,10 +136,7 @@ func WithLegend(im *imaging.Image, entries []Entry) (*imaging.Image, error) {
 		pen.Dot = fixed.P(x+swatch+gap, y+int(float64(height)*0.5+size*0.36))
 		pen.DrawString(line)
 	}
-	strip := fromRGBA(canvas)
-	result := imaging.New(im.Width, im.Height+strip.Height)
-	copy(result.Pix[copy(result.Pix, im.Pix):], strip.Pix)
-	return result, nil
+	return fromRGBA(canvas), nil
 }
 
 func percent(share float64) string {
