@@ -362,7 +362,7 @@ func (s *source) vision(o Options) (*Vision, error) {
 		finalNorm: l.norm(d.scheme.finalNorm, c.HiddenSize, c.NormEps),
 	}
 	if d.scheme.class != "" {
-		v.class = l.lateVector(d.scheme.class, c.HiddenSize)
+		v.class = l.needed(d.scheme.class, c.HiddenSize)
 		v.info.Prefix++
 	}
 	if t, ok := s.set.Get(d.scheme.registers); ok && d.scheme.registers != "" {
@@ -480,8 +480,7 @@ func (v *Vision) readPositions(l *loader, d visionDescription) error {
 	if side < 1 || side*side+own != n {
 		return fmt.Errorf("weights %s: tensor %s has %d positions, expected a square grid and %d before it", l.set.Path(), t.Name, n, own)
 	}
-	v.positions, v.side = make([]float32, t.Len()), side
-	l.readLater(v.positions, t.Name, t, 0)
+	v.positions, v.side = l.late(t), side
 	v.info.ImageSize = side * d.config.PatchSize
 	return nil
 }

@@ -21,14 +21,6 @@ type layerToPack struct {
 	pack    func() error
 }
 
-// vectorToRead is a vector, such as a bias, that was checked but not read yet: hundreds of small ones, each in a page of its own of a
-// large file, take longer to find than to read.
-type vectorToRead struct {
-	dst    []float32
-	source string // tensor and first number
-	read   func() error
-}
-
 // packedWeights keeps packed weights: mapping them takes a tenth of the time that packing takes, and processes share them.
 var packedWeights = diskcache.Cache{Name: "packed", Total: 4 << 30, Entry: 3 << 30, Synced: true}
 
@@ -43,7 +35,7 @@ func (l *loader) pack() error {
 		total += int64(kernel.PackedBytes(layer.out, layer.in, l.precision))
 	}
 	for _, vector := range l.vectors {
-		total += int64(4 * len(vector.dst))
+		total += int64(4 * vector.size)
 	}
 	key := ""
 	if total >= packedWorth && diskcache.Dir() != "" {
@@ -53,7 +45,8 @@ func (l *loader) pack() error {
 		}
 	}
 	for _, vector := range l.vectors {
-		if err := vector.read(); err != nil {
+		vector.numbers = make([]float32, vector.size)
+		if err := vector.read(vector.numbers); err != nil {
 			return err
 		}
 	}
@@ -74,7 +67,7 @@ func (l *loader) packedKey() string {
 		parts = append(parts, fmt.Sprint(layer.out, layer.in, layer.source))
 	}
 	for _, vector := range l.vectors {
-		parts = append(parts, fmt.Sprint(len(vector.dst), vector.source))
+		parts = append(parts, fmt.Sprint(vector.size, " ", vector.source))
 	}
 	return diskcache.Key(parts...)
 }
@@ -83,7 +76,7 @@ func (l *loader) packedKey() string {
 // other, and the vectors in float32, all in the byte order of the machine. There is no sum to check: to make it took longer than all
 // else that is done to open an encoder, and nobody sums the weights file itself at every start.
 const (
-	packedMagic = "pacl packed weights 2\n"
+	packedMagic = "pacl packed weights 3\n"
 	packedHead  = 4096
 )
 
@@ -93,7 +86,7 @@ func packedHeader(key string) []byte {
 	return head
 }
 
-// usePacked points the layers to their packed form on disk. A file of another length or beginning than keepPacked wrote is passed
+// usePacked points the layers and vectors to their packed form on disk. A file of another length or beginning than keepPacked wrote is passed
 // over.
 func (l *loader) usePacked(key string) bool {
 	file, ok := packedWeights.Map(key)
@@ -109,11 +102,11 @@ func (l *loader) usePacked(key string) bool {
 		rest = rest[size:]
 	}
 	for _, vector := range l.vectors {
-		numbers := kernel.AsBytes(vector.dst)
-		if len(numbers) > len(rest) {
+		size := 4 * vector.size
+		if size > len(rest) {
 			return false
 		}
-		rest = rest[copy(numbers, rest):]
+		vector.numbers, vector.backing, rest = kernel.FromBytes(rest[:size]), file, rest[size:]
 	}
 	return len(rest) == 0
 }
@@ -124,7 +117,7 @@ func (l *loader) keepPacked(key string, total int64) error {
 		parts = append(parts, bytes.NewReader(layer.weight.Packed()))
 	}
 	for _, vector := range l.vectors {
-		parts = append(parts, bytes.NewReader(kernel.AsBytes(vector.dst)))
+		parts = append(parts, bytes.NewReader(kernel.AsBytes(vector.numbers)))
 	}
 	return packedWeights.Write(key, packedHead+total, io.MultiReader(parts...))
 }

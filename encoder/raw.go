@@ -3,6 +3,7 @@ package encoder
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/pacl/pacl/internal/kernel"
 )
@@ -72,7 +73,7 @@ var errRounded = errors.New("the encoder's weights were rounded to bf16 when it 
 // raw recovers a layer from its packed form: what it makes of the unit vectors.
 func (l *linear) raw() RawLinear {
 	in, out := l.weight.K, l.weight.N
-	r := RawLinear{In: in, Out: out, Weight: make([]float32, in*out), Bias: l.bias}
+	r := RawLinear{In: in, Out: out, Weight: make([]float32, in*out), Bias: slices.Clone(l.bias.all())}
 	const rows = 256
 	for first := 0; first < in; first += rows {
 		last := min(first+rows, in)
@@ -85,7 +86,9 @@ func (l *linear) raw() RawLinear {
 	return r
 }
 
-func (n *norm) raw() RawNorm { return RawNorm{n.gamma, n.beta, n.eps} }
+func (n *norm) raw() RawNorm {
+	return RawNorm{slices.Clone(n.gamma.all()), slices.Clone(n.beta.all()), n.eps}
+}
 
 func (n *norm) rawOrNil() *RawNorm {
 	if n == nil {
@@ -112,7 +115,7 @@ func (t *transformer) raw() (RawTransformer, error) {
 		b := &t.blocks[i]
 		block := RawBlock{
 			Norm1: b.norm1.raw(), Norm2: b.norm2.raw(), QKV: b.qkv.raw(), Out: b.out.raw(), FC1: b.fc1.raw(), FC2: b.fc2.raw(),
-			Scale1: b.scale1, Scale2: b.scale2, Activation: b.activation,
+			Scale1: slices.Clone(b.scale1.all()), Scale2: slices.Clone(b.scale2.all()), Activation: b.activation,
 		}
 		if b.gated {
 			gate := b.gate.raw()
@@ -134,14 +137,14 @@ func (v *Vision) Raw() (RawVision, error) {
 		Info: v.info, Patch: v.patch.raw(), Start: make([]float32, v.info.Prefix*w), Side: v.side, Periods: v.periods,
 		Antialias: v.antialias, PreNorm: v.preNorm.rawOrNil(), Blocks: blocks, FinalNorm: v.finalNorm.raw(), Projection: v.projection.rawOrNil(),
 	}
-	copy(r.Start, v.class)
+	copy(r.Start, v.class.all())
 	copy(r.Start[len(r.Start)-len(v.registers):], v.registers)
-	if v.positions != nil {
-		own := len(v.positions) - v.side*v.side*w
+	if positions := v.positions.all(); positions != nil {
+		own := len(positions) - v.side*v.side*w
 		if own > 0 {
-			kernel.Axpy(r.Start[:own], 1, v.positions[:own])
+			kernel.Axpy(r.Start[:own], 1, positions[:own])
 		}
-		r.Positions = v.positions[own:]
+		r.Positions = slices.Clone(positions[own:])
 	}
 	return r, nil
 }
@@ -164,7 +167,7 @@ func RawTextOf(t Text) (RawText, error) {
 		return RawText{}, err
 	}
 	return RawText{
-		Info: e.info, Tokens: e.tokens.Float32(), Positions: e.positions, WordNorm: e.wordNorm.rawOrNil(), Blocks: blocks,
+		Info: e.info, Tokens: e.tokens.Float32(), Positions: slices.Clone(e.positions.all()), WordNorm: e.wordNorm.rawOrNil(), Blocks: blocks,
 		FinalNorm: e.finalNorm.rawOrNil(), Projection: e.projection.rawOrNil(), Mean: e.pooling == meanToken, EndID: e.endID,
 	}, nil
 }

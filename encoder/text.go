@@ -47,7 +47,7 @@ type textTransformer struct {
 	info       Info
 	set        *weights.Set // stays open: rows of the table of tokens are read as they are needed
 	tokens     weights.Tensor
-	positions  []float32 // [positions, width]
+	positions  *vector // [positions, width]
 	wordNorm   *norm
 	blocks     *transformer
 	finalNorm  *norm
@@ -201,7 +201,7 @@ func (e *textTransformer) endOf(ids []int32) int {
 func (e *textTransformer) embed(dst []float32, sequences [][]int32, lengths []int, rows int) {
 	w := e.info.Width
 	x := kernel.NewMat(kernel.Float32, rows, w)
-	offsets := make([]int, len(sequences)+1)
+	offsets, positions := make([]int, len(sequences)+1), e.positions.all()
 	for i, ids := range sequences {
 		offsets[i+1] = offsets[i] + lengths[i]
 		for t, id := range ids[:lengths[i]] {
@@ -210,7 +210,7 @@ func (e *textTransformer) embed(dst []float32, sequences [][]int32, lengths []in
 			if err := e.tokens.CopyRange(row, int(id)*w); err != nil {
 				panic(err)
 			}
-			kernel.Axpy(row, 1, e.positions[t*w:(t+1)*w])
+			kernel.Axpy(row, 1, positions[t*w:(t+1)*w])
 		}
 	}
 	if e.wordNorm != nil {
@@ -388,21 +388,20 @@ func (s *source) textTransformer(o Options, family string, c transformerConfig, 
 	if l.err != nil {
 		return nil, l.err
 	}
-	e.positions = make([]float32, positions.Len())
-	l.readLater(e.positions, names.position, positions, 0)
+	e.positions = l.late(positions)
 	e.blocks = l.transformer(c, names)
 	e.blocks.postNorm = family == "bert"
 	if names.tokenTypes != "" {
 		// All of a single text is of the first type: its vector belongs to the positions.
 		types := l.matrix(names.tokenTypes, w)
-		l.vectors = append(l.vectors, vectorToRead{e.positions, "positions with " + names.tokenTypes, func() error {
+		e.positions.then(names.tokenTypes, func(positions []float32) error {
 			first := make([]float32, w)
 			err := types.CopyRange(first, 0)
-			for t := 0; t < len(e.positions); t += w {
-				kernel.Axpy(e.positions[t:t+w], 1, first)
+			for t := 0; t < len(positions); t += w {
+				kernel.Axpy(positions[t:t+w], 1, first)
 			}
 			return err
-		}})
+		})
 	}
 	if names.wordNorm != "" {
 		n := l.norm(names.wordNorm, w, c.NormEps)
@@ -432,7 +431,7 @@ func (s *source) textTransformer(o Options, family string, c transformerConfig, 
 	}
 	e.info = Info{
 		Family: family, Dir: s.dir, Hash: s.set.Hash(), Width: w, ProjectionDim: projection, Layers: c.Layers, Heads: c.Heads,
-		Hidden: c.IntermediateSize, Positions: len(e.positions) / w, Vocabulary: e.tokens.Shape[0],
+		Hidden: c.IntermediateSize, Positions: e.positions.size / w, Vocabulary: e.tokens.Shape[0],
 		Params: s.params("vision_model.", "visual.", "visual_projection"), LogitScale: s.logitScale(), LogitBias: s.logitBias(),
 	}
 	dir := s.tokenizerDir(o)

@@ -2,6 +2,7 @@ package encoder
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 
 	"github.com/pacl/pacl/internal/kernel"
@@ -10,21 +11,25 @@ import (
 
 // norm holds a LayerNorm.
 type norm struct {
-	gamma, beta []float32 // [width]
+	gamma, beta *vector // [width]
 	eps         float32
 }
 
-func (n *norm) apply(dst, x kernel.Mat) { kernel.LayerNorm(dst, x, n.gamma, n.beta, n.eps) }
+func (n *norm) apply(dst, x kernel.Mat) {
+	kernel.LayerNorm(dst, x, n.gamma.all(), n.beta.all(), n.eps)
+	runtime.KeepAlive(n) // its vectors may lie in a mapped file
+}
 
 // linear holds a packed linear layer.
 type linear struct {
 	weight *kernel.Weight
-	bias   []float32 // [out] or nil
+	bias   *vector // [out] or nil
 }
 
 func (l *linear) apply(dst, x kernel.Mat, ep kernel.Epilogue) {
-	ep.Bias = l.bias
+	ep.Bias = l.bias.all()
 	kernel.Linear(dst, x, l.weight, ep)
+	runtime.KeepAlive(l)
 }
 
 // block is one layer of a transformer.
@@ -32,8 +37,8 @@ type block struct {
 	norm1, norm2   norm
 	qkv, out       linear
 	fc1, gate, fc2 linear
-	scale1, scale2 []float32 // LayerScale, or nil
-	gated          bool      // fc2(act(gate x) * fc1 x)
+	scale1, scale2 *vector // LayerScale, or nil
+	gated          bool    // fc2(act(gate x) * fc1 x)
 	activation     kernel.Activation
 }
 
@@ -141,7 +146,7 @@ func (t *transformer) attend(b *block, dst, x kernel.Mat, s sequence, buffers *p
 	}
 	o.Heads, o.Causal, o.Offsets, o.Precision = t.heads, s.causal, s.offsets, t.precision
 	kernel.Attention(attended, q, k, v, s.batch, o)
-	b.out.apply(dst, attended, kernel.Epilogue{Scale: b.scale1, Accumulate: residual})
+	b.out.apply(dst, attended, kernel.Epilogue{Scale: b.scale1.all(), Accumulate: residual})
 	if t.postNorm {
 		b.norm1.apply(dst, dst)
 	}
@@ -167,7 +172,7 @@ func (t *transformer) feedForward(b *block, x kernel.Mat, buffers *passScratch) 
 			b.gate.apply(gate, normed, kernel.Epilogue{Act: b.activation})
 			multiply(hidden, gate)
 		}
-		b.fc2.apply(part, hidden, kernel.Epilogue{Scale: b.scale2, Accumulate: true})
+		b.fc2.apply(part, hidden, kernel.Epilogue{Scale: b.scale2.all(), Accumulate: true})
 		if t.postNorm {
 			b.norm2.apply(part, part)
 		}
@@ -205,7 +210,7 @@ type loader struct {
 	precision kernel.Precision
 	err       error // the first one
 	later     []layerToPack
-	vectors   []vectorToRead
+	vectors   []*vector
 }
 
 func (l *loader) fail(err error) {
@@ -226,20 +231,6 @@ func (l *loader) vector(name string, n int) []float32 {
 		return make([]float32, n)
 	}
 	return t.Float32()
-}
-
-// lateVector is a vector that pack reads.
-func (l *loader) lateVector(name string, n int) []float32 {
-	dst := make([]float32, n)
-	if t, ok := l.flat(name, n); ok {
-		l.readLater(dst, name, t, 0)
-	}
-	return dst
-}
-
-// readLater makes pack read numbers of a tensor, from the first on, into dst.
-func (l *loader) readLater(dst []float32, name string, t weights.Tensor, first int) {
-	l.vectors = append(l.vectors, vectorToRead{dst, fmt.Sprint(name, first), func() error { return t.CopyRange(dst, first) }})
 }
 
 // flat finds a tensor of n numbers.
@@ -264,16 +255,8 @@ func (l *loader) checkType(name string, t weights.Tensor) {
 	}
 }
 
-// optional is a vector that not every model has; pack reads it.
-func (l *loader) optional(name string, n int) []float32 {
-	if name == "" || !l.has(name) {
-		return nil
-	}
-	return l.lateVector(name, n)
-}
-
 func (l *loader) norm(name string, width int, eps float32) norm {
-	return norm{l.lateVector(name+".weight", width), l.lateVector(name+".bias", width), eps}
+	return norm{l.needed(name+".weight", width), l.needed(name+".bias", width), eps}
 }
 
 // part is some rows of a linear layer: all of a tensor, or a range of its rows.
@@ -286,16 +269,7 @@ type part struct {
 
 // linear packs a layer made of parts that stand below each other, each [rows, in].
 func (l *loader) linear(in int, parts ...part) linear {
-	out, biased := 0, false
-	for _, p := range parts {
-		out += p.rows
-		biased = biased || l.has(p.bias)
-	}
-	result := linear{}
-	if biased {
-		result.bias = make([]float32, out)
-	}
-	row := 0
+	out := 0
 	tensors := make([]weights.Tensor, len(parts))
 	for i, p := range parts {
 		tensors[i] = l.matrix(p.tensor, in)
@@ -303,18 +277,12 @@ func (l *loader) linear(in int, parts ...part) linear {
 			l.fail(fmt.Errorf("weights %s: tensor %s has shape %v, expected at least %d rows of %d",
 				l.set.Path(), p.tensor, tensors[i].Shape, p.first+p.rows, in))
 		}
-		if l.has(p.bias) {
-			t, _ := l.set.Get(p.bias)
-			if t, ok := l.flat(p.bias, max(t.Len(), p.first+p.rows)); ok {
-				l.readLater(result.bias[row:row+p.rows], p.bias, t, p.first)
-			}
-		}
-		row += p.rows
+		out += p.rows
 	}
+	result := linear{new(kernel.Weight), l.bias(out, parts)}
 	if l.err != nil {
 		return linear{}
 	}
-	result.weight = new(kernel.Weight)
 	l.later = append(l.later, layerToPack{result.weight, out, in, fmt.Sprint(parts), func() error {
 		return packRows(result.weight, out, in, l.precision, parts, tensors)
 	}})
@@ -384,12 +352,15 @@ func (l *loader) block(c transformerConfig, s scheme, act kernel.Activation) blo
 		b.qkv = l.linear(w, part{s.inProjection + "weight", s.inProjection + "bias", 0, 3 * w})
 	case s.qkv != "":
 		b.qkv = l.layer(s.qkv, w, 3*w)
-		if mask := l.optional(s.qkv+".bias_mask", 3*w); mask != nil && b.qkv.bias != nil {
-			bias := b.qkv.bias
-			l.vectors = append(l.vectors, vectorToRead{bias, "masked " + s.qkv, func() error {
-				applyBiasMask(bias, mask)
-				return nil
-			}})
+		if name := s.qkv + ".bias_mask"; l.has(name) && b.qkv.bias != nil {
+			if t, ok := l.flat(name, 3*w); ok {
+				b.qkv.bias.then(name, func(bias []float32) error {
+					mask := make([]float32, len(bias))
+					err := t.CopyRange(mask, 0)
+					applyBiasMask(bias, mask)
+					return err
+				})
+			}
 		}
 	default:
 		var parts []part

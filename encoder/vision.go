@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -20,9 +21,9 @@ type Vision struct {
 	info       Info
 	blocks     *transformer
 	patch      linear
-	class      []float32 // [width] or nil
+	class      *vector   // [width] or nil
 	registers  []float32 // [registers, width] or nil
-	positions  []float32 // [prefix?, side, side, width] as stored, class first; nil with rope
+	positions  *vector   // [prefix?, side, side, width] as stored, class first; nil with rope
 	side       int
 	periods    []float64 // rope
 	preNorm    *norm
@@ -215,6 +216,7 @@ func (v *Vision) Encode(ctx context.Context, pixels []float32, batch, height, wi
 		part := pixels[first*3*height*width : (first+n)*3*height*width]
 		v.encode(&out, part, first, n, height, width, o)
 	}
+	runtime.KeepAlive(v) // its positions may lie in a mapped file
 	if err := v.info.checkNumbers("vision", out.Patches, out.Width); err != nil {
 		return Output{}, err
 	}
@@ -385,14 +387,14 @@ func (v *Vision) grid(gh, gw int) *grid {
 	}
 	w := v.info.Width
 	g := &grid{prefix: make([]float32, v.info.Prefix*w)}
-	copy(g.prefix, v.class)
+	copy(g.prefix, v.class.all())
 	copy(g.prefix[len(g.prefix)-len(v.registers):], v.registers)
-	if v.positions != nil {
-		own := len(v.positions) - v.side*v.side*w // the class token's position
+	if positions := v.positions.all(); positions != nil {
+		own := len(positions) - v.side*v.side*w // the class token's position
 		if own > 0 {
-			kernel.Axpy(g.prefix[:own], 1, v.positions[:own])
+			kernel.Axpy(g.prefix[:own], 1, positions[:own])
 		}
-		g.patches = resizePositions(v.positions[own:], v.side, gh, gw, w, v.antialias)
+		g.patches = resizePositions(positions[own:], v.side, gh, gw, w, v.antialias)
 	}
 	if v.periods != nil {
 		g.rope = newRope(v.periods, w/v.info.Heads, v.info.Prefix, gh, gw)

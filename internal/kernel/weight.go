@@ -92,6 +92,17 @@ func AsBytes(numbers []float32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(&numbers[0])), 4*len(numbers))
 }
 
+// FromBytes views bytes, as AsBytes gives them and at a multiple of 4, as numbers.
+func FromBytes(data []byte) []float32 {
+	if len(data) == 0 {
+		return nil
+	}
+	if len(data)%4 != 0 || uintptr(unsafe.Pointer(&data[0]))%4 != 0 {
+		panic(fmt.Sprintf("kernel: %d bytes at %p are not float32 numbers", len(data), &data[0]))
+	}
+	return unsafe.Slice((*float32)(unsafe.Pointer(&data[0])), len(data)/4)
+}
+
 // UsePacked makes w a weight [n, k] whose packed form, as Packed gave it, lies elsewhere: it is read there and not copied.
 // The memory must begin at a multiple of 64 and stay as it is; w keeps backing alive.
 func (w *Weight) UsePacked(n, k int, p Precision, packed []byte, backing any) error {
