@@ -216,7 +216,9 @@ func (e *textTransformer) embed(dst []float32, sequences [][]int32, lengths []in
 	if e.wordNorm != nil {
 		e.wordNorm.apply(x, x)
 	}
-	e.blocks.forward(x, sequence{batch: len(sequences), offsets: offsets, causal: e.causal}, 0, len(e.blocks.blocks))
+	buffers := e.blocks.takeScratch(rows)
+	e.blocks.forward(x, sequence{batch: len(sequences), offsets: offsets, causal: e.causal}, 0, len(e.blocks.blocks), buffers)
+	e.blocks.scratch.Put(buffers)
 	pooled := kernel.NewMat(kernel.Float32, len(sequences), w)
 	for i := range sequences {
 		switch e.pooling {

@@ -103,24 +103,27 @@ func (s *scratch) takeTwo(p kernel.Precision, rows, cols, otherCols int) (m, oth
 	return m, other
 }
 
-// passScratch are the buffers that a pass through the blocks needs at once. What attention needs and what the MLP needs, and before
-// them the patches cut out of images, take turns in the wide one: memory that a process touches for the first time is dear.
-type passScratch struct{ normed, wide scratch }
+// passScratch are the buffers that a pass needs at once. What attention needs and what the MLP needs, and before them the patches cut
+// out of images, take turns in the wide one: memory that a process touches for the first time is dear.
+type passScratch struct{ stream, normed, wide scratch }
 
-func (t *transformer) takeScratch() *passScratch {
-	if s, ok := t.scratch.Get().(*passScratch); ok {
-		return s
+// takeScratch returns buffers for a pass of so many rows, to be put back into t.scratch.
+func (t *transformer) takeScratch(rows int) *passScratch {
+	s, ok := t.scratch.Get().(*passScratch)
+	if !ok {
+		s = new(passScratch)
 	}
-	return new(passScratch)
+	stride := func(cols int) int { return kernel.RowStride(t.precision, cols) }
+	attention, mlp := rows*(stride(3*t.width)+stride(t.width)), min(rows, chunkRows)*stride(t.hidden)
+	s.wide.take(t.precision, 1, max(attention, mlp)) // once for both, if it has to grow
+	return s
 }
 
 // chunkRows is how many rows go through an MLP at once: its hidden layer then stays in the cache.
 const chunkRows = 1024
 
 // forward passes x [rows, width] through the blocks from first up to last, excluding it.
-func (t *transformer) forward(x kernel.Mat, s sequence, first, last int) {
-	buffers := t.takeScratch()
-	defer t.scratch.Put(buffers)
+func (t *transformer) forward(x kernel.Mat, s sequence, first, last int, buffers *passScratch) {
 	for i := first; i < last; i++ {
 		b := &t.blocks[i]
 		t.attend(b, x, x, s, buffers, kernel.AttentionOptions{}, true)

@@ -231,21 +231,15 @@ func again(old []float32, n int) []float32 {
 	return make([]float32, n)
 }
 
-// streams are the scratch memory of streams of tokens.
-var streams sync.Pool
-
 func (v *Vision) encode(out *Output, pixels []float32, first, n, height, width int, o EncodeOptions) {
-	stream, ok := streams.Get().(*scratch)
-	if !ok {
-		stream = new(scratch)
-	}
-	defer streams.Put(stream)
 	g := v.grid(out.GridH, out.GridW)
 	prefix, patches := v.info.Prefix, out.GridH*out.GridW
 	tokens := prefix + patches
-	x := stream.take(kernel.Float32, n*tokens, v.info.Width)
+	buffers := v.blocks.takeScratch(n * tokens)
+	defer v.blocks.scratch.Put(buffers)
+	x := buffers.stream.take(kernel.Float32, n*tokens, v.info.Width)
 	for i := range n {
-		v.embed(x.Slice(i*tokens, (i+1)*tokens, 0, v.info.Width), g, pixels[i*3*height*width:], height, width, out.GridW, o.Stride)
+		v.embed(x.Slice(i*tokens, (i+1)*tokens, 0, v.info.Width), g, pixels[i*3*height*width:], height, width, out.GridW, o.Stride, buffers)
 	}
 	if v.preNorm != nil {
 		v.preNorm.apply(x, x)
@@ -256,10 +250,10 @@ func (v *Vision) encode(out *Output, pixels []float32, first, n, height, width i
 		last = o.Layer
 	}
 	if o.Readout == NoReadout || o.Readout == Plain {
-		v.blocks.forward(x, s, 0, last)
+		v.blocks.forward(x, s, 0, last, buffers)
 	} else {
-		v.blocks.forward(x, s, 0, last-1)
-		v.readOut(x, s, last-1, o.Readout, out.GridH, out.GridW)
+		v.blocks.forward(x, s, 0, last-1, buffers)
+		v.readOut(x, s, last-1, o.Readout, out.GridH, out.GridW, buffers)
 	}
 	// The final norm takes the patches to their destination, without the tokens before them.
 	for i := range n {
@@ -296,9 +290,7 @@ func (v *Vision) Project(vectors []float32) ([]float32, error) {
 const cutRows = 512
 
 // embed sets x [tokens, width] to the start of an image [3, H, W]: what every token starts from, and the patch embedding.
-func (v *Vision) embed(x kernel.Mat, g *grid, pixels []float32, height, width, gw, stride int) {
-	buffers := v.blocks.takeScratch()
-	defer v.blocks.scratch.Put(buffers)
+func (v *Vision) embed(x kernel.Mat, g *grid, pixels []float32, height, width, gw, stride int, buffers *passScratch) {
 	p, prefix := v.info.PatchSize, v.info.Prefix
 	for i := range prefix {
 		copy(x.Row(i), g.prefix[i*x.Cols:])
@@ -330,10 +322,8 @@ func (v *Vision) embed(x kernel.Mat, g *grid, pixels []float32, height, width, g
 }
 
 // readOut passes x through the last block, changed as the read-out asks.
-func (v *Vision) readOut(x kernel.Mat, s sequence, layer int, r Readout, gh, gw int) {
+func (v *Vision) readOut(x kernel.Mat, s sequence, layer int, r Readout, gh, gw int, buffers *passScratch) {
 	b := &v.blocks.blocks[layer]
-	buffers := v.blocks.takeScratch()
-	defer v.blocks.scratch.Put(buffers)
 	var o kernel.AttentionOptions
 	residual := false
 	switch r {
