@@ -119,3 +119,37 @@ func TestCodeIsMapped(t *testing.T) {
 		t.Errorf("mapped %s of %s, code of %d bytes", fields["Rss"], fields["Size"], bytes)
 	}
 }
+
+// BenchmarkFirstTouch is what 2 MB of memory take that the system has just given: in a large page, in small ones, and in small ones that
+// are asked for by one call.
+func BenchmarkFirstTouch(b *testing.B) {
+	const size, large, populateWrite = 2 << 20, 2 << 20, 23
+	for _, c := range []struct {
+		name         string
+		advice, step int
+	}{{"large", syscall.MADV_HUGEPAGE, size}, {"small", syscall.MADV_NOHUGEPAGE, 4 << 10}, {"populated", populateWrite, size}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.SetBytes(size)
+			for b.Loop() {
+				data, err := syscall.Mmap(-1, 0, size+large, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
+				if err != nil {
+					b.Fatal(err)
+				}
+				start := -uintptr(unsafe.Pointer(&data[0])) % large
+				part := data[start : start+size]
+				if c.advice == populateWrite {
+					_ = syscall.Madvise(part, syscall.MADV_NOHUGEPAGE)
+				}
+				if err := syscall.Madvise(part, c.advice); err != nil {
+					b.Fatal(err)
+				}
+				for at := 0; at < size; at += c.step {
+					part[at] = 1
+				}
+				if err := syscall.Munmap(data); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
