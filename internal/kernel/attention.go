@@ -319,7 +319,18 @@ func (at *attention) band(ws *Workspace, b *queryBlock, r0, rows, from, count in
 	m.c, m.ldc, m.add = address(&scores[0]), 4*ldScores, 0
 	b.micro(m)
 	output := b.output[r0*b.ldOut : (r0+rows)*b.ldOut]
-	for r := range rows {
+	done := 0
+	if at.opt.Bias == nil && !at.opt.Causal && at.precision == BFloat16 && active.softmaxFour != nil {
+		for ; done+4 <= rows; done += 4 {
+			pairs := asBF16(weights[done*ldWeights : (done+4)*ldWeights])
+			active.softmaxFour(&pairs[0], uintptr(4*ldWeights), &scores[done*ldScores], 4*ldScores, count, at.opt.Scale, &b.states[r0+done])
+			for r := range 4 {
+				clear(pairs[2*r*ldWeights+count : 2*(r*ldWeights+steps)])
+				b.rescale(r0+done+r, from)
+			}
+		}
+	}
+	for r := done; r < rows; r++ {
 		seen, query := count, b.query+r0+r
 		if at.opt.Causal {
 			seen = max(0, min(seen, query+1-from))
@@ -331,17 +342,21 @@ func (at *attention) band(ws *Workspace, b *queryBlock, r0, rows, from, count in
 			at.opt.Bias(query, from, row)
 			scale = 1
 		}
-		state := &b.states[r0+r]
-		at.exponentials(weights[r*ldWeights:r*ldWeights+steps], row, scale, state)
-		if from > 0 && state.factor != 1 {
-			sums := output[r*b.ldOut : (r+1)*b.ldOut]
-			active.scale(sums, sums, state.factor)
-		}
+		at.exponentials(weights[r*ldWeights:r*ldWeights+steps], row, scale, &b.states[r0+r])
+		b.rescale(r0+r, from)
 	}
 	m.a, m.rs, m.cs, m.k = address(&weights[0]), uintptr(4*ldWeights), 4, steps
 	m.b, m.panelBytes, m.panels = address(&b.values.data[from/b.lanes*panelWidth]), uintptr(4*panelWidth*b.values.steps), b.values.panels()
 	m.c, m.ldc, m.add = address(&output[0]), uintptr(4*b.ldOut), flag(from > 0)
 	b.micro(m)
+}
+
+// rescale brings what a query has summed over the keys before from to its new maximum.
+func (b *queryBlock) rescale(r, from int) {
+	if factor := b.states[r].factor; from > 0 && factor != 1 {
+		sums := b.output[r*b.ldOut : (r+1)*b.ldOut]
+		active.scale(sums, sums, factor)
+	}
 }
 
 // exponentials turns the scores that a query sees into softmax numerators, the left operand's units of a row.

@@ -40,6 +40,9 @@ func pairPanelF32VBF16(dst, src address, pairs int, ld uintptr)
 //go:noescape
 func softmaxBF16VBF16(dst *uint16, x *float32, n int, scale float32, s *softmaxState)
 
+//go:noescape
+func softmaxFourVBF16(dst *uint16, ldDst uintptr, x *float32, ldX uintptr, n int, scale float32, s *softmaxState)
+
 func convertBF16VBF16(dst []uint16, src []float32) {
 	n := len(src)
 	{

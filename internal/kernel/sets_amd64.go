@@ -52,6 +52,7 @@ var avx512bf16 = func() kernelSet {
 	set.softmaxBF16 = func(dst []uint16, x []float32, scale float32, s *softmaxState) {
 		softmaxBF16VBF16(&dst[0], &x[0], len(x), scale, s)
 	}
+	set.softmaxFour = softmaxFourVBF16
 	set.peakBF16 = func(steps int) int { peakBF16VBF16(steps); return steps * 24 * 64 }
 	return set
 }()

@@ -423,3 +423,65 @@ func FuzzVectors(f *testing.F) {
 		}
 	})
 }
+
+// TestSoftmaxFour: four rows at once are four rows, to the bit, over several parts of their scores; NaN and +Inf make a row's sum NaN.
+func TestSoftmaxFour(t *testing.T) {
+	underEachSet(t, func(t *testing.T) {
+		if active.softmaxFour == nil {
+			t.Skip("this set has none")
+		}
+		r := rand.New(rand.NewPCG(35, 36))
+		specials := []float32{float32(math.Inf(-1)), float32(math.NaN()), float32(math.Inf(1)), 1e-42, 3e38}
+		for n := 1; n <= 270; n += 1 + n/60 {
+			const rows, guard, scale = 4, 7, 1.25
+			ldX, ldDst := n+r.IntN(9), n+guard+r.IntN(9)
+			x, got, want := make([]float32, rows*ldX), make([]uint16, rows*ldDst), make([]uint16, rows*ldDst)
+			var states, expected [rows]softmaxState
+			for i := range rows {
+				states[i].top = float32(math.Inf(-1))
+			}
+			expected = states
+			for part := range 3 {
+				for i := range x {
+					x[i] = float32(4 * r.NormFloat64())
+					if part == 0 && i/ldX%2 == 0 {
+						x[i] = float32(math.Inf(-1)) // two rows have seen nothing yet
+					}
+				}
+				if part == 1 {
+					copy(x[ldX:2*ldX], make([]float32, n)) // the maximum of this row most likely stays
+				}
+				if special := r.IntN(3 * len(specials)); special < len(specials) {
+					x[r.IntN(rows)*ldX+r.IntN(n)] = specials[special]
+				}
+				for i := range got {
+					got[i], want[i] = 5, 5
+				}
+				active.softmaxFour(&got[0], uintptr(2*ldDst), &x[0], uintptr(4*ldX), n, scale, &states[0])
+				for i := range rows {
+					active.softmaxBF16(want[i*ldDst:i*ldDst+n], x[i*ldX:i*ldX+n], scale, &expected[i])
+				}
+				for i := range got {
+					row, at := i/ldDst, i%ldDst
+					if broken := expected[row].sum != expected[row].sum && at < n; got[i] != want[i] && !broken {
+						t.Fatalf("%d scores, part %d: number %d of row %d is %04x, expected %04x", n, part, at, row, got[i], want[i])
+					}
+				}
+				for i := range rows {
+					if expected[i].sum != expected[i].sum { // then nothing else matters
+						if states[i].sum == states[i].sum {
+							t.Fatalf("%d scores, part %d: the sum of row %d is %v, expected NaN", n, part, i, states[i].sum)
+						}
+						continue
+					}
+					a, b := [3]float32{states[i].top, states[i].sum, states[i].factor}, [3]float32{expected[i].top, expected[i].sum, expected[i].factor}
+					for k := range a {
+						if math.Float32bits(a[k]) != math.Float32bits(b[k]) {
+							t.Fatalf("%d scores, part %d: the state of row %d is %v, expected %v", n, part, i, a, b)
+						}
+					}
+				}
+			}
+		}
+	})
+}

@@ -85,6 +85,115 @@ func (g *gen) softmax(name string, half bool) {
 	g.ret()
 }
 
+// softmaxFour emits kernelSet.softmaxFour: softmaxBF16 for four rows. What is done once a row, down to a last number in a
+// vector, is done for four at once or while the next row begins.
+func (g *gen) softmaxFour() {
+	const (
+		negativeInfinity = 0xff800000
+		log2E            = 1.44269504088896341
+		shift, scale     = 29, 30
+	)
+	g.function("softmaxFour", 56, "(dst *uint16, ldDst uintptr, x *float32, ldX uintptr, n int, scale float32, s *softmaxState)")
+	g.op("MOVQ x+16(FP), R13")
+	g.op("MOVQ ldX+24(FP), R9")
+	g.op("LEAQ (R9)(R9*2), R10")
+	g.op("MOVQ s+48(FP), R8")
+
+	// The largest of each row.
+	g.op("MOVQ R13, SI")
+	g.op("MOVQ n+32(FP), CX")
+	rows := []string{"(SI)", "(SI)(R9*1)", "(SI)(R9*2)", "(SI)(R10*1)"}
+	for r := range rows {
+		g.op("VMOVUPS %s, Z%d", g.constant(negativeInfinity), r)
+	}
+	g.each(1, func(_ int, tail bool) {
+		for r, at := range rows {
+			if !tail {
+				g.op("VMAXPS %s, Z%d, Z%d", at, r, r)
+				continue
+			}
+			g.op("VMOVUPS %s, Z4", g.constant(negativeInfinity))
+			g.op("VMOVUPS %s, K1, Z4", at)
+			g.op("VMAXPS Z4, Z%d, Z%d", r, r)
+		}
+	}, func(n int) { g.op("ADDQ $%d, SI", 4*n) })
+	for r := range rows {
+		g.op("VEXTRACTF64X4 $1, Z%d, Y%d", r, 4+r)
+		g.op("VMAXPS Y%d, Y%d, Y%d", 4+r, r, r)
+		g.op("VEXTRACTF128 $1, Y%d, X%d", r, 4+r)
+		g.op("VMAXPS X%d, X%d, X%d", 4+r, r, r)
+	}
+	for r := 0; r < 4; r += 2 {
+		g.op("VUNPCKLPS X%d, X%d, X4", r+1, r)
+		g.op("VUNPCKHPS X%d, X%d, X5", r+1, r)
+		g.op("VMAXPS X5, X4, X%d", r)
+	}
+	g.op("VSHUFPS $0x44, X2, X0, X4")
+	g.op("VSHUFPS $0xee, X2, X0, X5")
+	g.op("VMAXPS X5, X4, X0")
+
+	// The states, a row in each lane: the new maximum X0, the old one X1, and the factor X5.
+	gather := func(field, to int) {
+		g.op("VMOVSS %d(R8), X%d", field, to)
+		for r := 1; r < 4; r++ {
+			g.op("VINSERTPS $%d, %d(R8), X%d, X%d", r<<4, 12*r+field, to, to)
+		}
+	}
+	scatter := func(from, field int) {
+		g.op("VMOVSS X%d, %d(R8)", from, field)
+		for r := 1; r < 4; r++ {
+			g.op("VEXTRACTPS $%d, X%d, %d(R8)", r, from, 12*r+field)
+		}
+	}
+	gather(0, 1)
+	g.op("VBROADCASTSS scale+40(FP), X4")
+	g.op("VMULPS X4, X0, X0")
+	g.op("VMAXPS X0, X1, X0")
+	scatter(0, 0)
+	g.op("VCMPPS $0, X0, X1, K2 // the maximum stays")
+	g.op("VSUBPS X0, X1, X5")
+	g.op("VMULPS %s, Z5, Z5", g.number(log2E))
+	g.power(5, g.spare(), 6, g.inRegisters(powerOfTwo))
+	g.op("VBROADCASTSS %s, X6", g.number(1))
+	g.op("VMOVAPS X6, K2, X5")
+	scatter(5, 8)
+	gather(4, 7)
+	g.op("VMULPS X5, X7, X7")
+	scatter(7, 4)
+
+	// The exponentials are measured from the maximum, or from zero where there is nothing but -Inf.
+	g.op("VBROADCASTSS %s, X4", g.constant(negativeInfinity))
+	g.op("VCMPPS $4, X4, X0, K2 // not equal, or NaN")
+	g.op("VMOVAPS.Z X0, K2, X27")
+	g.op("VBROADCASTSS scale+40(FP), Z%d", scale)
+	g.op("VMULPS %s, Z%d, Z%d", g.number(log2E), scale, scale)
+	polynomial := g.inRegisters(coarsePowerOfTwo)
+	g.op("MOVQ dst+0(FP), DX")
+	g.op("MOVQ $4, R12")
+	row := g.fresh("row")
+	g.label(row)
+	g.op("VBROADCASTSS X27, Z%d", shift)
+	g.op("VPERMILPS $0x39, X27, X27 // the next row's")
+	g.op("VMULPS %s, Z%d, Z%d", g.number(log2E), shift, shift)
+	g.op("MOVQ R13, SI")
+	g.op("MOVQ DX, DI")
+	g.op("MOVQ n+32(FP), CX")
+	g.exponentials(4, scale, shift, func(x int) { g.power(x, g.spare(), x+1, polynomial) }, func(x, u int, tail bool) {
+		g.storeBF16(x, x+1, x+2, g.at("DI", u, 2), tail)
+	}, func(n int) {
+		g.op("ADDQ $%d, SI", 4*n)
+		g.op("ADDQ $%d, DI", 2*n)
+	})
+	g.op("VADDSS 4(R8), X0, X0")
+	g.op("VMOVSS X0, 4(R8)")
+	g.op("ADDQ $12, R8")
+	g.op("ADDQ R9, R13")
+	g.op("ADDQ ldDst+8(FP), DX")
+	g.op("DECQ R12")
+	g.op("JNE  %s", row)
+	g.ret()
+}
+
 // pairPanel emits kernelSet.pairPanel: 64 bytes of two rows at a time become 32 pairs.
 func (g *gen) pairPanel() {
 	g.function("pairPanel", 32, "(dst, src address, pairs int, ld uintptr)")

@@ -35,6 +35,7 @@ func bf16(g *gen) {
 	g.pairs()
 	g.pairPanelF32()
 	g.softmax("softmaxBF16", true)
+	g.softmaxFour()
 }
 
 func avx2(g *gen) {
