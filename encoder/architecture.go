@@ -118,7 +118,7 @@ func RandomVision(a Architecture, p kernel.Precision) (*Vision, error) {
 	t, w := a.vision, a.vision.width
 	side := a.image / a.patch
 	v := &Vision{
-		patch: r.linear(3*a.patch*a.patch, w), class: given(r.vector(w, 0.1)), finalNorm: r.norm(w),
+		patch: r.linear(3*a.patch*a.patch, w), class: r.vector(w, 0.1), finalNorm: r.norm(w),
 		blocks: r.transformer(a, t),
 		info: Info{
 			Family: a.family, Dir: a.Name, Width: w, Layers: t.layers, Heads: t.heads, Hidden: t.hidden, Gated: a.gated,
@@ -127,12 +127,12 @@ func RandomVision(a Architecture, p kernel.Precision) (*Vision, error) {
 		},
 	}
 	if a.registers > 0 {
-		v.registers = r.vector(a.registers*w, 0.1)
+		v.registers = r.vector(a.registers*w, 0.1).numbers
 	}
 	if a.family == "dinov3" {
 		v.periods = ropePeriods(100, w/t.heads)
 	} else {
-		v.positions, v.side = given(r.vector((1+side*side)*w, 0.1)), side
+		v.positions, v.side = r.vector((1+side*side)*w, 0.1), side
 	}
 	if a.family == "clip" {
 		n, projection := r.norm(w), r.linear(w, a.projection)
@@ -159,7 +159,7 @@ func RandomText(a Architecture, p kernel.Precision) (TokenEncoder, error) {
 	r := &random{precision: p, state: 2}
 	t, w := a.text, a.text.width
 	e := &textTransformer{
-		tokens: r.table(a.vocabulary, w), positions: given(r.vector(a.positions*w, 0.1)), blocks: r.transformer(a, t),
+		tokens: r.table(a.vocabulary, w), positions: r.vector(a.positions*w, 0.1), blocks: r.transformer(a, t),
 		causal: a.family == "clip", pooling: poolingOf(a.family), endID: -1,
 		info: Info{
 			Family: a.family, Dir: a.Name, Width: w, ProjectionDim: a.projection, Layers: t.layers, Heads: t.heads,
@@ -195,10 +195,10 @@ func (r *random) fill(dst []float32, deviation float64) {
 	r.state = state
 }
 
-func (r *random) vector(n int, deviation float64) []float32 {
+func (r *random) vector(n int, deviation float64) *vector {
 	v := make([]float32, n)
 	r.fill(v, deviation)
-	return v
+	return given(v)
 }
 
 func (r *random) norm(width int) norm {
@@ -206,12 +206,12 @@ func (r *random) norm(width int) norm {
 	for i := range gamma {
 		gamma[i] = 1
 	}
-	return norm{given(gamma), given(r.vector(width, 0.01)), 1e-5}
+	return norm{given(gamma), r.vector(width, 0.01), 1e-5}
 }
 
 func (r *random) linear(in, out int) linear {
 	const panel = 32
-	l := linear{kernel.NewWeight(out, in, r.precision), given(r.vector(out, 0.01))}
+	l := linear{kernel.NewWeight(out, in, r.precision), r.vector(out, 0.01)}
 	rows := kernel.NewMat(kernel.Float32, panel, in)
 	for first := 0; first < out; first += panel {
 		r.fill(rows.F, 1/math.Sqrt(float64(in)))
@@ -242,7 +242,7 @@ func (r *random) transformer(a Architecture, t tower) *transformer {
 			b.gate = r.linear(t.width, t.hidden)
 		}
 		if strings.HasPrefix(a.family, "dino") {
-			b.scale1, b.scale2 = given(r.vector(t.width, 0.1)), given(r.vector(t.width, 0.1))
+			b.scale1, b.scale2 = r.vector(t.width, 0.1), r.vector(t.width, 0.1)
 		}
 		result.blocks = append(result.blocks, b)
 	}

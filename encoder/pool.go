@@ -29,7 +29,7 @@ func (l *loader) attentionPool(c transformerConfig, prefix string) *attentionPoo
 	weight, bias := prefix+"attention.in_proj_weight", prefix+"attention.in_proj_bias"
 	toQuery, offset := l.matrix(weight, w), make([]float32, 3*w)
 	if l.has(bias) {
-		offset = l.vector(bias, 3*w)
+		offset = l.numbers(bias, 3*w)
 	}
 	p := &attentionPool{
 		heads: c.Heads, act: act, query: make([]float32, w),
@@ -39,7 +39,7 @@ func (l *loader) attentionPool(c transformerConfig, prefix string) *attentionPoo
 		fc1:      l.layer(prefix+"mlp.fc1", w, c.IntermediateSize),
 		fc2:      l.layer(prefix+"mlp.fc2", c.IntermediateSize, w),
 	}
-	probe := l.vector(prefix+"probe", w)
+	probe := l.numbers(prefix+"probe", w)
 	if l.err != nil {
 		return p
 	}

@@ -115,6 +115,9 @@ func (t *transformer) takeScratch(rows int) *passScratch {
 	}
 	stride := func(cols int) int { return kernel.RowStride(t.precision, cols) }
 	attention, mlp := rows*(stride(3*t.width)+stride(t.width)), min(rows, chunkRows)*stride(t.hidden)
+	if len(t.blocks) > 0 && t.blocks[0].gated {
+		mlp *= 2
+	}
 	s.wide.take(t.precision, 1, max(attention, mlp)) // once for both, if it has to grow
 	return s
 }
@@ -227,8 +230,8 @@ func (l *loader) has(name string) bool {
 	return ok
 }
 
-// vector reads a tensor of n numbers, whatever leading dimensions of 1 it has.
-func (l *loader) vector(name string, n int) []float32 {
+// numbers reads a tensor of n numbers, whatever leading dimensions of 1 it has.
+func (l *loader) numbers(name string, n int) []float32 {
 	t, ok := l.flat(name, n)
 	if !ok {
 		return make([]float32, n)

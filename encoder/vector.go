@@ -55,7 +55,7 @@ func (l *loader) needed(name string, n int) *vector {
 	if t, ok := l.flat(name, n); ok {
 		return l.late(t)
 	}
-	return nil // the loader has failed
+	return new(vector) // the loader has failed
 }
 
 // optional declares a vector that not every model has.
@@ -69,16 +69,15 @@ func (l *loader) optional(name string, n int) *vector {
 // bias declares the bias of a layer made of parts, nil where none of them has one.
 func (l *loader) bias(out int, parts []part) *vector {
 	type piece struct {
-		tensor    weights.Tensor
-		part      part
-		row, rows int
+		tensor           weights.Tensor
+		first, row, rows int
 	}
 	var pieces []piece
 	source, row := "", 0
 	for _, p := range parts {
 		if t, ok := l.set.Get(p.bias); ok {
 			if t, ok = l.flat(p.bias, max(t.Len(), p.first+p.rows)); ok {
-				pieces = append(pieces, piece{t, p, row, p.rows})
+				pieces = append(pieces, piece{t, p.first, row, p.rows})
 				source += fmt.Sprint(p.bias, " ", p.first, " ", row, " ")
 			}
 		}
@@ -89,7 +88,7 @@ func (l *loader) bias(out int, parts []part) *vector {
 	}
 	return l.declare(&vector{size: out, source: source, read: func(dst []float32) error {
 		for _, p := range pieces {
-			if err := p.tensor.CopyRange(dst[p.row:p.row+p.rows], p.part.first); err != nil {
+			if err := p.tensor.CopyRange(dst[p.row:p.row+p.rows], p.first); err != nil {
 				return err
 			}
 		}
