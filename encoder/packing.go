@@ -86,8 +86,8 @@ func packedHeader(key string) []byte {
 	return head
 }
 
-// usePacked points the layers and vectors to their packed form on disk. A file of another length or beginning than keepPacked wrote is passed
-// over.
+// usePacked points the layers and vectors to their packed form on disk. A file of another length or beginning than keepPacked wrote is
+// passed over.
 func (l *loader) usePacked(key string) bool {
 	file, ok := packedWeights.Map(key)
 	if !ok || len(file.Data) < packedHead || !bytes.Equal(file.Data[:packedHead], packedHeader(key)) {

@@ -3,6 +3,7 @@ package encoder
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/pacl/pacl/internal/kernel"
@@ -90,10 +91,7 @@ func (s *scratch) takeRows(p kernel.Precision, rows, cols int) kernel.Mat {
 // takeTwo takes two such matrices at once.
 func (s *scratch) takeTwo(p kernel.Precision, rows, cols, otherCols int) (m, other kernel.Mat) {
 	m = kernel.Mat{Rows: rows, Cols: cols, Stride: kernel.RowStride(p, cols)}
-	other = kernel.Mat{Rows: rows, Cols: otherCols}
-	if otherCols > 0 {
-		other.Stride = kernel.RowStride(p, otherCols)
-	}
+	other = kernel.Mat{Rows: rows, Cols: otherCols, Stride: kernel.RowStride(p, otherCols)}
 	all := s.take(p, rows, m.Stride+other.Stride)
 	if cut := rows * m.Stride; all.H != nil {
 		m.H, other.H = all.H[:cut], all.H[cut:]
@@ -114,10 +112,7 @@ func (t *transformer) takeScratch(rows int) *passScratch {
 		s = new(passScratch)
 	}
 	stride := func(cols int) int { return kernel.RowStride(t.precision, cols) }
-	attention, mlp := rows*(stride(3*t.width)+stride(t.width)), min(rows, chunkRows)*stride(t.hidden)
-	if len(t.blocks) > 0 && t.blocks[0].gated {
-		mlp *= 2
-	}
+	attention, mlp := rows*(stride(3*t.width)+stride(t.width)), min(rows, chunkRows)*(stride(t.hidden)+stride(t.gateWidth()))
 	s.wide.take(t.precision, 1, max(attention, mlp)) // once for both, if it has to grow
 	return s
 }
@@ -168,11 +163,7 @@ func (t *transformer) feedForward(b *block, x kernel.Mat, buffers *passScratch) 
 		} else {
 			b.norm2.apply(normed, part)
 		}
-		gateWidth := 0
-		if b.gated {
-			gateWidth = t.hidden
-		}
-		hidden, gate := buffers.wide.takeTwo(t.precision, part.Rows, t.hidden, gateWidth)
+		hidden, gate := buffers.wide.takeTwo(t.precision, part.Rows, t.hidden, t.gateWidth())
 		b.fc1.apply(hidden, normed, kernel.Epilogue{Act: b.firstActivation()})
 		if b.gated {
 			b.gate.apply(gate, normed, kernel.Epilogue{Act: b.activation})
@@ -183,6 +174,14 @@ func (t *transformer) feedForward(b *block, x kernel.Mat, buffers *passScratch) 
 			b.norm2.apply(part, part)
 		}
 	}
+}
+
+// gateWidth is the width of the MLPs' gates, 0 where none of them has one.
+func (t *transformer) gateWidth() int {
+	if slices.ContainsFunc(t.blocks, func(b block) bool { return b.gated }) {
+		return t.hidden
+	}
+	return 0
 }
 
 // firstActivation is the activation of fc1: in a gated MLP the gate has it.

@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
 
@@ -216,7 +215,6 @@ func (v *Vision) Encode(ctx context.Context, pixels []float32, batch, height, wi
 		part := pixels[first*3*height*width : (first+n)*3*height*width]
 		v.encode(&out, part, first, n, height, width, o)
 	}
-	runtime.KeepAlive(v) // its positions may lie in a mapped file
 	if err := v.info.checkNumbers("vision", out.Patches, out.Width); err != nil {
 		return Output{}, err
 	}

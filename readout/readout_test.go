@@ -345,3 +345,29 @@ func BenchmarkSegment(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkSegmentPhoto labels 433 x 433 pixels of 14 x 14 patches by 20 labels: with scores that lie close together everywhere, and with a
+// label that is far ahead of the others.
+func BenchmarkSegmentPhoto(b *testing.B) {
+	g, err := NewGeometry(224, 224, 433, 433, 16, 16)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, lead := range map[string]float32{"close": 0, "apart": 1} {
+		b.Run(name, func(b *testing.B) {
+			r := rand.New(rand.NewPCG(1, 2))
+			s := Scores{Geometry: g, Labels: 20, Data: make([]float32, g.Cells()*20)}
+			for i := range s.Data {
+				s.Data[i] = float32(0.01 * r.NormFloat64())
+				if i%20 == i/20/14%20 {
+					s.Data[i] += lead
+				}
+			}
+			for b.Loop() {
+				if _, err := Segment(context.Background(), s, Options{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -186,8 +186,8 @@ func attend(dst, q, k, v Mat, batch int, opt AttentionOptions) {
 			}
 		}
 	}
-	withScratch(heads, at.pack)
-	withScratch(len(at.jobs), at.compute)
+	inWorkspaces(heads, at.pack)
+	inWorkspaces(len(at.jobs), at.compute)
 }
 
 func checkAttention(dst, q, k, v Mat, batch int, opt AttentionOptions) {

@@ -171,7 +171,7 @@ func runProduct(dst, a Mat, transA bool, w *Weight, alpha float32, ep Epilogue) 
 		if jobs := pr.rowBlocks * (len(pr.groups) - 1); jobs == 1 || pr.m*pr.k*w.N < serialWork {
 			serial(jobs, nil, pr.run)
 		} else {
-			withScratch(jobs, pr.run)
+			inWorkspaces(jobs, pr.run)
 		}
 	}
 	pr.release()
@@ -473,8 +473,11 @@ func (ws *Workspace) packLeft(a Mat, row, rows, k0, k int, p Precision, pairs bo
 	return leftBlock{address(&packed[0]), uintptr(stride) * 4, 4}
 }
 
-// RowStride is the stride, cols or a little more, at which rows of cols numbers can be read by products as they lie.
+// RowStride is the stride, cols or a little more, at which rows of cols numbers can be read by products as they lie; 0 for none.
 func RowStride(p Precision, cols int) int {
+	if cols == 0 {
+		return 0
+	}
 	stride, bytes := cols, 4/p.lanes()
 	for !goodStride(stride * bytes) {
 		stride += 64 / bytes

@@ -9,15 +9,15 @@ import (
 
 // task is one call of Parallel: indices 0..n-1 in runs, each of which is handed out by counting.
 type task struct {
-	n        int64
-	f        func(worker, i int)
-	scratch  func(ws *Workspace, i int) // in place of f
-	runs     []run
-	done     atomic.Int64 // how many indices are finished
-	joined   atomic.Int64 // workers that have taken a number, the caller is 0
-	holders  atomic.Int64 // who may still look at the task; the last one recycles it
-	finished chan struct{}
-	failure  atomic.Pointer[any] // what f panicked with first
+	n           int64
+	f           func(worker, i int)
+	inWorkspace func(ws *Workspace, i int) // in place of f
+	runs        []run
+	done        atomic.Int64 // how many indices are finished
+	joined      atomic.Int64 // workers that have taken a number, the caller is 0
+	holders     atomic.Int64 // who may still look at the task; the last one recycles it
+	finished    chan struct{}
+	failure     atomic.Pointer[any] // what f panicked with first
 }
 
 // run is a piece of a task's indices, alone in its cache line.
@@ -54,19 +54,19 @@ func Workers() int { return runtime.GOMAXPROCS(0) }
 // same rows in the same places.
 func Parallel(n int, f func(worker, i int)) { parallel(n, f, nil) }
 
-// withScratch is Parallel for what needs a workspace: each worker takes one for the whole call.
-func withScratch(n int, f func(ws *Workspace, i int)) { parallel(n, nil, f) }
+// inWorkspaces is Parallel for what needs a workspace: each worker takes one for the whole call.
+func inWorkspaces(n int, f func(ws *Workspace, i int)) { parallel(n, nil, f) }
 
-func parallel(n int, f func(worker, i int), scratch func(ws *Workspace, i int)) {
+func parallel(n int, f func(worker, i int), inWorkspace func(ws *Workspace, i int)) {
 	if n <= 0 {
 		return
 	}
 	helpers := min(runtime.GOMAXPROCS(0), n) - 1
 	if helpers <= 0 {
-		serial(n, f, scratch)
+		serial(n, f, inWorkspace)
 		return
 	}
-	t := newTask(n, f, scratch)
+	t := newTask(n, f, inWorkspace)
 	startWorkers(helpers)
 	for i := 0; i < helpers; i++ {
 		t.holders.Add(1)
@@ -88,8 +88,8 @@ func parallel(n int, f func(worker, i int), scratch func(ws *Workspace, i int)) 
 }
 
 // serial makes all calls on the calling goroutine, in their order.
-func serial(n int, f func(worker, i int), scratch func(ws *Workspace, i int)) {
-	if scratch == nil {
+func serial(n int, f func(worker, i int), inWorkspace func(ws *Workspace, i int)) {
+	if inWorkspace == nil {
 		for i := range n {
 			f(0, i)
 		}
@@ -97,12 +97,12 @@ func serial(n int, f func(worker, i int), scratch func(ws *Workspace, i int)) {
 	}
 	ws := GetWorkspace()
 	for i := range n {
-		scratch(ws, i)
+		inWorkspace(ws, i)
 	}
 	ws.Release()
 }
 
-func newTask(n int, f func(worker, i int), scratch func(ws *Workspace, i int)) *task {
+func newTask(n int, f func(worker, i int), inWorkspace func(ws *Workspace, i int)) *task {
 	workers.Lock()
 	var t *task
 	if last := len(workers.free) - 1; last >= 0 {
@@ -112,7 +112,7 @@ func newTask(n int, f func(worker, i int), scratch func(ws *Workspace, i int)) *
 	if t == nil {
 		t = &task{finished: make(chan struct{}, 1)}
 	}
-	t.n, t.f, t.scratch = int64(n), f, scratch
+	t.n, t.f, t.inWorkspace = int64(n), f, inWorkspace
 	runs := min(n, Workers())
 	if cap(t.runs) < runs {
 		t.runs = make([]run, runs)
@@ -169,7 +169,7 @@ var processors = runtime.NumCPU()
 // whole task.
 func (t *task) work(worker, first int) bool {
 	var ws *Workspace
-	if t.scratch != nil {
+	if t.inWorkspace != nil {
 		ws = workspaceOf(worker)
 	}
 	calls := int64(0)
@@ -198,7 +198,7 @@ func (t *task) call(worker int, ws *Workspace, i int) {
 		}
 	}()
 	if ws != nil {
-		t.scratch(ws, i)
+		t.inWorkspace(ws, i)
 		return
 	}
 	t.f(worker, i)
@@ -208,7 +208,7 @@ func (t *task) release() {
 	if t.holders.Add(-1) != 0 {
 		return
 	}
-	t.f, t.scratch = nil, nil
+	t.f, t.inWorkspace = nil, nil
 	workers.Lock()
 	workers.free = append(workers.free, t)
 	workers.Unlock()

@@ -36,7 +36,7 @@ func runRows(dst, src Mat, gamma, beta []float32, eps float32, row func(ws *Work
 	j.dst, j.src, j.gamma, j.beta, j.eps, j.row = dst, src, gamma, beta, eps, row
 	j.count = max(1, 1<<15/max(1, src.Cols))
 	jobs := (src.Rows + j.count - 1) / j.count
-	withScratch(jobs, j.run)
+	inWorkspaces(jobs, j.run)
 	*j = rowJob{run: j.run}
 	idleRowJobs.Lock()
 	idleRowJobs.list = append(idleRowJobs.list, j)

@@ -94,8 +94,8 @@ type kernelSet struct {
 	softmaxF32 func(dst, x []float32, scale float32, s *softmaxState)
 	// softmaxBF16: the same, the exponentials with a relative error of 1e-4 and dst rounded to bfloat16, the sum unrounded.
 	softmaxBF16 func(dst []uint16, x []float32, scale float32, s *softmaxState)
-	// softmaxFour is softmaxBF16 for four rows of n scores, to the bit where sums are numbers. Rows of x and dst are ldX and ldDst bytes apart, and the
-	// four states follow one another. Not every set has it.
+	// softmaxFour is softmaxBF16 for four rows of n scores, to the bit where sums are numbers. Rows of x and dst are ldX and ldDst
+	// bytes apart, and the four states follow one another. Not every set has it.
 	softmaxFour func(dst *uint16, ldDst uintptr, x *float32, ldX uintptr, n int, scale float32, s *softmaxState)
 	// dot: sum of x[i]*y[i].
 	dot func(x, y []float32) float32

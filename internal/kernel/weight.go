@@ -182,7 +182,7 @@ func (w *Weight) pack(m Mat, transposed bool) {
 	if transposed {
 		jobs = (w.K + packRows - 1) / packRows
 	}
-	withScratch(jobs, w.packOne)
+	inWorkspaces(jobs, w.packOne)
 	w.source = Mat{}
 }
 

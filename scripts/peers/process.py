@@ -1,11 +1,17 @@
-"""Prints the processor time of whole processes, as the system counts it for children: python3 process.py RUNS COMMAND...
+"""Prints the processor time of whole processes, as the system counts it for children: python3 process.py [--pause SECONDS] RUNS COMMAND...
 
-The first run warms files and caches and is not counted.
+The first run warms files and caches and is not counted. With a pause before each, the system has taken back what the process before had.
 """
 import resource
 import statistics
 import subprocess
 import sys
+import time
+
+pause = 0.0
+if sys.argv[1] == "--pause":
+    pause = float(sys.argv[2])
+    del sys.argv[1:3]
 
 
 def used():
@@ -15,6 +21,7 @@ def used():
 
 times, faults = [], []
 for _ in range(int(sys.argv[1]) + 1):
+    time.sleep(pause)
     before = used()
     subprocess.run(sys.argv[2:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     after = used()

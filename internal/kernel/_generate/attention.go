@@ -1,12 +1,13 @@
 package main
 
+const (
+	negativeInfinity = 0xff800000
+	log2E            = 1.44269504088896341
+)
+
 // softmax emits kernelSet.softmaxF32 or softmaxBF16 for AVX-512.
 func (g *gen) softmax(name string, half bool) {
-	const (
-		negativeInfinity = 0xff800000
-		log2E            = 1.44269504088896341
-		shift, scale     = 29, 30
-	)
+	const shift, scale = 29, 30
 	kind, size, terms := "float32", 4, powerOfTwo
 	if half {
 		kind, size, terms = "uint16", 2, coarsePowerOfTwo
@@ -88,11 +89,7 @@ func (g *gen) softmax(name string, half bool) {
 // softmaxFour emits kernelSet.softmaxFour: softmaxBF16 for four rows. What is done once a row, down to a last number in a
 // vector, is done for four at once or while the next row begins.
 func (g *gen) softmaxFour() {
-	const (
-		negativeInfinity = 0xff800000
-		log2E            = 1.44269504088896341
-		shift, scale     = 29, 30
-	)
+	const shift, scale = 29, 30
 	g.function("softmaxFour", 56, "(dst *uint16, ldDst uintptr, x *float32, ldX uintptr, n int, scale float32, s *softmaxState)")
 	g.op("MOVQ x+16(FP), R13")
 	g.op("MOVQ ldX+24(FP), R9")

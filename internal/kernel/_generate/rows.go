@@ -76,11 +76,11 @@ func (g *gen) rows() {
 	g.function("maximum", 20, "(x *float32, n int) float32")
 	g.op("MOVQ x+0(FP), SI")
 	g.op("MOVQ n+8(FP), CX")
-	four(func(u int) { g.op("VMOVUPS %s, %s", g.constant(0xff800000), g.v(u)) })
+	four(func(u int) { g.op("VMOVUPS %s, %s", g.constant(negativeInfinity), g.v(u)) })
 	g.zero(8)
 	g.each(4, func(u int, tail bool) {
 		if tail {
-			g.op("VMOVUPS %s, %s", g.constant(0xff800000), g.v(4))
+			g.op("VMOVUPS %s, %s", g.constant(negativeInfinity), g.v(4))
 			g.op("VMOVUPS (SI), K1, %s", g.v(4))
 		} else {
 			g.load(4+u, g.at("SI", u, 4), false)

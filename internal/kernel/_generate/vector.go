@@ -109,7 +109,7 @@ func (g *gen) exp(x, n, p int) {
 	g.op("VMAXPS %s, %s, %s", X, P, X)
 	g.op("VMOVUPS %s, %s", g.number(89), P)
 	g.op("VMINPS %s, %s, %s", X, P, X)
-	g.op("VMULPS %s, %s, %s", g.number(1.44269504088896341), X, N)
+	g.op("VMULPS %s, %s, %s", g.number(log2E), X, N)
 	if g.lanes == 16 {
 		g.op("VRNDSCALEPS $8, %s, %s", N, N)
 	} else {
@@ -578,8 +578,8 @@ func (g *gen) expSum(name string, fast bool) {
 	exponential := func(x int) { g.exp(x, x+1, x+2) }
 	if fast && g.lanes == 16 {
 		// exp(t) = 2^(t/ln 2), in the logarithm to base 2 from the start.
-		g.op("VMULPS %s, %s, %s", g.number(1.44269504088896341), g.v(scale), g.v(scale))
-		g.op("VMULPS %s, %s, %s", g.number(1.44269504088896341), g.v(shift), g.v(shift))
+		g.op("VMULPS %s, %s, %s", g.number(log2E), g.v(scale), g.v(scale))
+		g.op("VMULPS %s, %s, %s", g.number(log2E), g.v(shift), g.v(shift))
 		polynomial := g.inRegisters(powerOfTwo)
 		exponential = func(x int) { g.power(x, g.spare(), x+1, polynomial) }
 	}
