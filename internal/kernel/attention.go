@@ -167,22 +167,9 @@ func attend(dst, q, k, v Mat, batch int, opt AttentionOptions) {
 			continue
 		}
 		step := (to - from + blocks - 1) / blocks
-		// A worker takes queries of its own rows with one head after another, where keys and values of all heads stay in its L2
-		// cache, else one head with all queries.
-		outer, inner := opt.Heads, blocks
-		keyFrom, keyTo := at.rows(k, s)
-		near := 2*(keyTo-keyFrom)*k.Cols/at.precision.lanes() <= leftUnits
-		if near {
-			outer, inner = blocks, opt.Heads
-		}
-		for i := range outer * inner {
-			h, block := i/inner, i%inner
-			if near {
-				h, block = block, h
-			}
-			query := block * step
-			if count := min(step, to-from-query); count > 0 {
-				at.jobs = append(at.jobs, attentionJob{s, h, query, count})
+		for h := range opt.Heads {
+			for query := 0; query < to-from; query += step {
+				at.jobs = append(at.jobs, attentionJob{s, h, query, min(step, to-from-query)})
 			}
 		}
 	}

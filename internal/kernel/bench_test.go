@@ -3,7 +3,9 @@ package kernel
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
+	"time"
 )
 
 // measure runs f and reports GFLOP/s by the wall clock and the share of the peak
@@ -46,6 +48,38 @@ func BenchmarkLinear(b *testing.B) {
 				dst := NewMat(p, m, n)
 				measure(b, 2*float64(m)*float64(n)*float64(k), p, func() { Linear(dst, x, w, Epilogue{}) })
 			})
+		}
+	}
+}
+
+// BenchmarkPieces takes products with tiles that run through the whole of k and with tiles that pause, as AVX2's do, in turns: a few
+// percent are seen so and not from one run to the next.
+func BenchmarkPieces(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 7))
+	whole := active.innerSteps
+	defer func() { active.innerSteps = whole }()
+	for _, size := range [][3]int{{1576, 3072, 768}, {1576, 768, 3072}, {197, 768, 3072}} {
+		for _, p := range []Precision{Float32, BFloat16} {
+			for _, steps := range []int{128, 384} {
+				b.Run(fmt.Sprintf("%v/%dx%dx%d/%d-steps", p, size[0], size[1], size[2], steps), func(b *testing.B) {
+					m, n, k := size[0], size[1], size[2]
+					x, w := randomMat(r, p, m, k, RowStride(p, k)), PackWeight(randomMat(r, Float32, n, k, k), p)
+					dst := randomMat(r, p, m, n, RowStride(p, n))
+					var times [2][]float64 // seconds, whole and in pieces
+					for b.Loop() {
+						for i, inner := range []int{whole, steps} {
+							active.innerSteps = inner
+							start := time.Now()
+							Linear(dst, x, w, Epilogue{})
+							times[i] = append(times[i], time.Since(start).Seconds())
+						}
+					}
+					for i := range times {
+						slices.Sort(times[i])
+					}
+					b.ReportMetric(times[0][b.N/2]/times[1][b.N/2], "whole/pieces")
+				})
+			}
 		}
 	}
 }

@@ -20,8 +20,8 @@ type kernelSet struct {
 	bf16 bool
 	// microRows is the height of the largest tile.
 	microRows int
-	// innerSteps bounds the k steps that a tile runs without a pause: its part
-	// of the panel (128 bytes a step) comes back from near caches for each tile.
+	// innerSteps bounds the k steps that a tile runs without a pause, where its part of the panel (128 bytes a step) should come back
+	// from the L1 cache for each tile. What comes back from L2 in time needs no pause.
 	innerSteps int
 
 	// microF32: for panels q, rows i of the left operand, j < 32:

@@ -25,7 +25,7 @@ var avx2 = kernelSet{
 }
 
 var avx512 = kernelSet{
-	name: "avx512", microRows: 14, innerSteps: 384,
+	name: "avx512", microRows: 14, innerSteps: chunkSteps,
 	microF32: microF32AVX512, microBF16: microBF16Go,
 	finishF32: finishFullAVX512, finishBF16: finishHalfAVX512,
 	toBF16: convertBF16AVX512, fromBF16: widenBF16AVX512, fromF16: widenF16AVX512, roundBF16: roundToBF16AVX512,

@@ -1,6 +1,6 @@
 """Times PyTorch on the work that pacl's engine does, and exports the same networks as ONNX for ONNX Runtime.
 
-    python3 reference.py DIRECTORY   (Debian's python3-torch; prints JSON, one object a line)
+    python3 reference.py DIRECTORY export|vision|step...   (Debian's python3-torch; prints JSON, one object a line)
 
 The networks are CLIP ViT-B/16 with random weights, written plainly after the published architecture, with the fused
 attention-free products that PyTorch 1.13 offers, and one PACL training step with autograd.
@@ -113,30 +113,36 @@ def say(work, dtype, timing, count=1):
                       "ms": round(ms / count, 2), "cpu_ms": round(cpu / count, 2)}), flush=True)
 
 
-def main(directory):
-    vision, text = Vision().eval(), Text().eval()
+def export(directory):
     ids = torch.zeros(50, 77, dtype=torch.long)
     for row in ids:
         row[0], row[1:8], row[8] = 49406, torch.randint(0, 49000, (7,)), 49407
-    with torch.no_grad():
-        for name, model, example in (
-            ("vision", vision, torch.randn(8, 3, 224, 224)),
-            ("vision-stride4", Vision(4).eval(), torch.randn(1, 3, 224, 224)),
-            ("text", text, ids),
-        ):
+    for name, model, example in (
+        ("vision", Vision().eval(), torch.randn(8, 3, 224, 224)),
+        ("vision-stride4", Vision(4).eval(), torch.randn(1, 3, 224, 224)),
+        ("text", Text().eval(), ids),
+    ):
+        with torch.no_grad():
             torch.onnx.export(model, example, f"{directory}/{name}.onnx", input_names=["input"], opset_version=14, do_constant_folding=False,
                               dynamic_axes={"input": {0: "batch"}})
-        pixels = torch.randn(8, 3, 224, 224)
-        say("vision batch 8, per image", "f32", median(lambda: vision(pixels)), 8)
-        half = Vision().eval().bfloat16()
-        say("vision batch 8, per image", "bf16", median(lambda: half(pixels.bfloat16())), 8)
-    for dtype in (torch.float32, torch.bfloat16):
+
+
+def vision(_):
+    pixels = torch.randn(8, 3, 224, 224)
+    for dtype, name in (torch.float32, "f32"), (torch.bfloat16, "bf16"):
+        model = Vision().eval().to(dtype)
+        with torch.no_grad():
+            say("vision batch 8, per image", name, median(lambda: model(pixels.to(dtype))), 8)
+
+
+def step(_):
+    for dtype, name in (torch.float32, "f32"), (torch.bfloat16, "bf16"):
         head = Head().to(dtype)
         optimiser = torch.optim.AdamW(head.parameters(), 1e-4)
         tokens, texts = torch.randn(64, 196, 768).to(dtype), torch.randn(64, 512).to(dtype)
-        say("PACL step B=64 T=196 768-768-512", "f32" if dtype == torch.float32 else "bf16",
-            median(lambda: pacl_step(head, optimiser, tokens, texts)))
+        say("PACL step B=64 T=196 768-768-512", name, median(lambda: pacl_step(head, optimiser, tokens, texts)))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    for work in sys.argv[2:]:
+        {"export": export, "vision": vision, "step": step}[work](sys.argv[1])
