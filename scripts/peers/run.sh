@@ -4,9 +4,9 @@
 #   scripts/peers/run.sh [FOLDER]
 #
 # It installs onnxruntime-node from npm, python3-torch and OpenBLAS from Debian, exports CLIP ViT-B/16 with random weights for ONNX
-# Runtime into FOLDER (default: a temporary one), and takes about five minutes on a quiet machine with two cores. Times are
-# medians by the clock; cpu_ms is the processor time of a unit, which a busy machine blurs less. What is done in ROUNDS (default 3) takes
-# turns, so that an hour in which the machine is fast or slow meets all, and counts by the median of the rounds.
+# Runtime into FOLDER (default: a temporary one), and takes about seven minutes on a quiet machine with two cores. Times are
+# medians by the clock; cpu_ms is the processor time of a unit, which a busy machine blurs less. What is done in ROUNDS (default 5) takes
+# turns, so that minutes in which the machine is fast or slow meet all; ratios are medians of the rounds' ratios.
 set -euo pipefail
 cd "$(dirname "$0")"
 here=$PWD
@@ -24,7 +24,7 @@ bench() { ./pacl bench "$@" --json | "$python" -c 'import json,sys; print(json.d
 pytorch() { MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=$((1 << 34)) "$python" "$here/reference.py" "$folder" "$@" | record; }
 onnx() { node "$here/reference.mjs" "$folder" "$@" | record; }
 pytorch export
-for _ in $(seq "${ROUNDS:-3}"); do
+for _ in $(seq "${ROUNDS:-5}"); do
   bench encoder --batch 8 --dtype bf16
   bench encoder --batch 1 --dtype bf16
   bench encoder --batch 8 --dtype f32

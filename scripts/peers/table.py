@@ -14,9 +14,15 @@ for line in open(sys.argv[1]):
     ours.setdefault(key, []).append((ms, r["processor_ms"], r["share"], r["processor_share"]))
 
 
-
 def medians(rows):
     return [statistics.median(column) for column in zip(*rows)]
+
+
+def over(runs, others):
+    """Medians of the quotients of columns: round by round where both have as many."""
+    if len(runs) != len(others):
+        return [a / b for a, b in zip(medians(runs), medians(others))]
+    return medians([[a / b for a, b in zip(*rows)] for rows in zip(runs, others)])
 
 
 print(f"{'work':34} {'dtype':5} {'ms':>9} {'cpu ms':>9} {'% peak':>7} {'by cpu':>7}  over the peer (clock, processor time)")
@@ -28,10 +34,10 @@ for (work, batch, dtype, cpu), runs in ours.items():
     ratios = []
     for (peer, peer_work, peer_dtype), peer_runs in peers.items():
         if peer_work == name:
-            peer_ms, peer_cpu = medians(peer_runs)
-            ratios.append(f"{peer} {peer_dtype} {ms / peer_ms:.2f}, {used / peer_cpu:.2f}")
+            clock, processor = over([run[:2] for run in runs], peer_runs)
+            ratios.append(f"{peer} {peer_dtype} {clock:.2f}, {processor:.2f}")
     label = f"{work} {batch or ''} {cpu}"
     print(f"{label:34} {dtype:5} {ms:9.2f} {used:9.2f} {100 * share:7.0f} {100 * by_cpu:7.0f}  {'; '.join(ratios)}")
-one, eight = (next((medians(runs)[0] for (work, batch, dtype, _), runs in ours.items() if (work, batch, dtype) == ("encoder", n, "bf16")), None) for n in (1, 8))
+one, eight = (next((runs for (work, batch, dtype, _), runs in ours.items() if (work, batch, dtype) == ("encoder", n, "bf16")), []) for n in (1, 8))
 if one and eight:
-    print(f"batch 1 over batch 8, an image: {one / eight:.2f}")
+    print(f"batch 1 over batch 8, an image: {over(one, eight)[0]:.2f}")
