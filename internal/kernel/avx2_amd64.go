@@ -115,7 +115,7 @@ func expandPairsAVX2(dst, src *float32, rows int)
 func transposeAVX2(dst, src address, k int, ld uintptr)
 
 //go:noescape
-func pairPanelAVX2(dst, src address, pairs int, ld uintptr)
+func pairPanelAVX2(dst, src address, pairs int, ld, ldDst uintptr)
 
 //go:noescape
 func expSumAVX2(dst *float32, x *float32, n int, scale, shift float32) float32

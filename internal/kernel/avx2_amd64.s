@@ -4480,12 +4480,13 @@ loop154:
 	VZEROUPPER
 	RET
 
-// func pairPanelAVX2(dst, src address, pairs int, ld uintptr)
-TEXT ·pairPanelAVX2(SB), NOSPLIT, $0-32
+// func pairPanelAVX2(dst, src address, pairs int, ld, ldDst uintptr)
+TEXT ·pairPanelAVX2(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ pairs+16(FP), CX
 	MOVQ ld+24(FP), R8
+	MOVQ ldDst+32(FP), R9
 
 loop155:
 	VMOVUPS 0(SI), Y0
@@ -4505,7 +4506,7 @@ loop155:
 	VMOVUPS Y0, 64(DI)
 	VMOVUPS Y1, 96(DI)
 	LEAQ (SI)(R8*2), SI
-	ADDQ $128, DI
+	ADDQ R9, DI
 	DECQ CX
 	JNE  loop155
 	VZEROUPPER

@@ -7093,12 +7093,13 @@ loop232:
 	VZEROUPPER
 	RET
 
-// func pairPanelAVX512(dst, src address, pairs int, ld uintptr)
-TEXT ·pairPanelAVX512(SB), NOSPLIT, $0-32
+// func pairPanelAVX512(dst, src address, pairs int, ld, ldDst uintptr)
+TEXT ·pairPanelAVX512(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ pairs+16(FP), CX
 	MOVQ ld+24(FP), R8
+	MOVQ ldDst+32(FP), R9
 	VMOVUPS tableAVX512_first<>(SB), Z30
 	VMOVUPS tableAVX512_second<>(SB), Z31
 
@@ -7111,7 +7112,7 @@ loop233:
 	VMOVUPS Z0, (DI)
 	VMOVUPS Z2, 64(DI)
 	LEAQ (SI)(R8*2), SI
-	ADDQ $128, DI
+	ADDQ R9, DI
 	DECQ CX
 	JNE  loop233
 	VZEROUPPER

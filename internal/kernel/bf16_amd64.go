@@ -35,7 +35,7 @@ func toBF16VBF16(dst *uint16, src *float32, n int)
 func pairBF16VBF16(dst *uint16, even, odd *float32, n int)
 
 //go:noescape
-func pairPanelF32VBF16(dst, src address, pairs int, ld uintptr)
+func pairPanelF32VBF16(dst, src address, pairs int, ld, ldDst uintptr)
 
 //go:noescape
 func softmaxBF16VBF16(dst *uint16, x *float32, n int, scale float32, s *softmaxState)

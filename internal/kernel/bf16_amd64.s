@@ -3935,12 +3935,13 @@ done118:
 	VZEROUPPER
 	RET
 
-// func pairPanelF32VBF16(dst, src address, pairs int, ld uintptr)
-TEXT ·pairPanelF32VBF16(SB), NOSPLIT, $0-32
+// func pairPanelF32VBF16(dst, src address, pairs int, ld, ldDst uintptr)
+TEXT ·pairPanelF32VBF16(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ pairs+16(FP), CX
 	MOVQ ld+24(FP), R8
+	MOVQ ldDst+32(FP), R9
 	VMOVUPS tableVBF16_spread<>(SB), Z31
 
 loop119:
@@ -3955,7 +3956,7 @@ loop119:
 	VPERMW Z2, Z31, Z2
 	VMOVUPS Z2, 64(DI)
 	LEAQ (SI)(R8*2), SI
-	ADDQ $128, DI
+	ADDQ R9, DI
 	DECQ CX
 	JNE  loop119
 	VZEROUPPER

@@ -272,11 +272,11 @@ func (s *softmaxState) raise(highest float32) bool {
 	return true
 }
 
-func pairPanelGo(dst, src address, pairs int, ld uintptr) {
+func pairPanelGo(dst, src address, pairs int, ld, ldDst uintptr) {
 	for p := range pairs {
 		even := unsafe.Slice((*uint16)(unsafe.Add(src, uintptr(2*p)*ld)), panelWidth)
 		odd := unsafe.Slice((*uint16)(unsafe.Add(src, uintptr(2*p+1)*ld)), panelWidth)
-		interleaveGo(unsafe.Slice((*uint16)(unsafe.Add(dst, p*4*panelWidth)), 2*panelWidth), even, odd)
+		interleaveGo(unsafe.Slice((*uint16)(unsafe.Add(dst, uintptr(p)*ldDst)), 2*panelWidth), even, odd)
 	}
 }
 

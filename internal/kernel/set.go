@@ -60,11 +60,11 @@ type kernelSet struct {
 	// interleave: dst[2*j] = even[j], dst[2*j+1] = odd[j] for bfloat16 numbers.
 	interleave func(dst, even, odd []uint16)
 
-	// pairPanel packs pairs of rows of 32 bfloat16 numbers, at least one: unit 32*p+j of dst is number j of rows 2p and 2p+1 of
-	// src; ld in bytes.
-	pairPanel func(dst, src address, pairs int, ld uintptr)
+	// pairPanel packs pairs of rows of 32 bfloat16 numbers, at least one: unit j of row p of dst is number j of rows 2p and 2p+1 of
+	// src; ld and ldDst in bytes.
+	pairPanel func(dst, src address, pairs int, ld, ldDst uintptr)
 	// pairPanelF32: the same for rows of float32, which it rounds. Not every set has it.
-	pairPanelF32 func(dst, src address, pairs int, ld uintptr)
+	pairPanelF32 func(dst, src address, pairs int, ld, ldDst uintptr)
 
 	// pairBF16: dst[2*j] = bf16(even[j]), dst[2*j+1] = bf16(odd[j]).
 	pairBF16 func(dst []uint16, even, odd []float32)

@@ -302,7 +302,7 @@ func TestOnlineSoftmaxAgainstTwin(t *testing.T) {
 	})
 }
 
-// TestPairPanels: pairs of rows of any stride, the rounding of float32 included.
+// TestPairPanels: pairs of rows of any strides, the rounding of float32 included.
 func TestPairPanels(t *testing.T) {
 	underEachSet(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(33, 34))
@@ -313,7 +313,8 @@ func TestPairPanels(t *testing.T) {
 			for i := range half {
 				half[i] = uint16(r.Uint32())
 			}
-			got, want := make([]float32, pairs*panelWidth+9), make([]float32, pairs*panelWidth+9)
+			width := panelWidth + r.IntN(20)
+			got, want := make([]float32, pairs*width+9), make([]float32, pairs*width+9)
 			check := func(name string) {
 				t.Helper()
 				for i := range got {
@@ -322,15 +323,15 @@ func TestPairPanels(t *testing.T) {
 					}
 				}
 			}
-			active.pairPanel(address(&got[0]), address(&half[0]), pairs, uintptr(2*stride))
-			pairPanelGo(address(&want[0]), address(&half[0]), pairs, uintptr(2*stride))
+			active.pairPanel(address(&got[0]), address(&half[0]), pairs, uintptr(2*stride), uintptr(4*width))
+			pairPanelGo(address(&want[0]), address(&half[0]), pairs, uintptr(2*stride), uintptr(4*width))
 			check("bfloat16")
 			if active.pairPanelF32 == nil {
 				continue
 			}
-			active.pairPanelF32(address(&got[0]), address(&wide[0]), pairs, uintptr(4*stride))
+			active.pairPanelF32(address(&got[0]), address(&wide[0]), pairs, uintptr(4*stride), uintptr(4*width))
 			for p := range pairs {
-				pairBF16Go(asBF16(want[p*panelWidth:])[:2*panelWidth], wide[2*p*stride:][:panelWidth], wide[(2*p+1)*stride:][:panelWidth])
+				pairBF16Go(asBF16(want[p*width:])[:2*panelWidth], wide[2*p*stride:][:panelWidth], wide[(2*p+1)*stride:][:panelWidth])
 			}
 			check("float32")
 		}

@@ -273,6 +273,17 @@ func (ws *Workspace) convertRow(dst []float32, m Mat, row, from, count int, p Pr
 	}
 }
 
+// nearRows is how many rows are packed before the next columns of the same rows: they stay in the L1 cache.
+const nearRows = 64
+
+// pairPanelOf is the kernel that packs pairs of rows of a matrix, where there is one, where the matrix begins and the bytes of a number.
+func pairPanelOf(m Mat) (pack func(dst, src address, pairs int, ld, ldDst uintptr), src address, size int) {
+	if m.H != nil {
+		return active.pairPanel, address(unsafe.SliceData(m.H)), 2
+	}
+	return active.pairPanelF32, address(unsafe.SliceData(m.F)), 4
+}
+
 // packColumns packs m, stored [K, any], without turning it: unit (p, j) of dst is
 // at p*width+j and takes column first+j; columns from cols to width become zero.
 func (ws *Workspace) packColumns(dst []float32, width int, m Mat, first, cols, k0, k int, p Precision) {
@@ -290,16 +301,18 @@ func (ws *Workspace) packColumns(dst []float32, width int, m Mat, first, cols, k
 		return
 	}
 	done := 0
-	if cols == panelWidth && width == panelWidth && k > 1 {
+	if pack, src, size := pairPanelOf(m); pack != nil && cols >= panelWidth {
 		done = k &^ 1
-		at := k0*m.Stride + first
-		switch {
-		case m.H != nil:
-			active.pairPanel(address(&dst[0]), address(&m.H[at]), k/2, uintptr(m.Stride)*2)
-		case active.pairPanelF32 != nil:
-			active.pairPanelF32(address(&dst[0]), address(&m.F[at]), k/2, uintptr(m.Stride)*4)
-		default:
-			done = 0
+		for s := 0; s < done; s += nearRows {
+			pairs := min(nearRows, done-s) / 2
+			for c := 0; c < cols; c += panelWidth {
+				from := min(c, cols-panelWidth) // the last columns may be packed twice
+				at := (k0+s)*m.Stride + first + from
+				pack(address(&dst[s/2*width+from]), unsafe.Add(src, at*size), pairs, uintptr(m.Stride*size), 4*uintptr(width))
+			}
+		}
+		for s := 0; s < done/2 && cols < width; s++ {
+			clear(dst[s*width+cols : (s+1)*width])
 		}
 	}
 	for s := done; s < k; s += 2 {

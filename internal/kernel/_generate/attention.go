@@ -193,7 +193,7 @@ func (g *gen) softmaxFour() {
 
 // pairPanel emits kernelSet.pairPanel: 64 bytes of two rows at a time become 32 pairs.
 func (g *gen) pairPanel() {
-	g.function("pairPanel", 32, "(dst, src address, pairs int, ld uintptr)")
+	g.function("pairPanel", 40, "(dst, src address, pairs int, ld, ldDst uintptr)")
 	g.pairPanelArguments()
 	if g.lanes == 16 {
 		g.op("VMOVUPS %s, Z30", g.words("first", 0))
@@ -225,7 +225,7 @@ func (g *gen) pairPanel() {
 
 // pairPanelF32 is the same for rows of float32, with the processor's own rounding.
 func (g *gen) pairPanelF32() {
-	g.function("pairPanelF32", 32, "(dst, src address, pairs int, ld uintptr)")
+	g.function("pairPanelF32", 40, "(dst, src address, pairs int, ld, ldDst uintptr)")
 	g.pairPanelArguments()
 	g.op("VMOVUPS %s, Z31", g.words("spread", 0))
 	g.pairRows(func() {
@@ -245,15 +245,16 @@ func (g *gen) pairPanelArguments() {
 	g.op("MOVQ src+8(FP), SI")
 	g.op("MOVQ pairs+16(FP), CX")
 	g.op("MOVQ ld+24(FP), R8")
+	g.op("MOVQ ldDst+32(FP), R9")
 }
 
-// pairRows walks over pairs of rows of the source and rows of the panel.
+// pairRows walks over pairs of rows of the source and rows of pairs.
 func (g *gen) pairRows(body func()) {
 	loop := g.fresh("loop")
 	g.label(loop)
 	body()
 	g.op("LEAQ (SI)(R8*2), SI")
-	g.op("ADDQ $128, DI")
+	g.op("ADDQ R9, DI")
 	g.op("DECQ CX")
 	g.op("JNE  %s", loop)
 	g.ret()
