@@ -346,8 +346,8 @@ func (pr *product) panel(ws *Workspace, j, k0, k int) []float32 {
 	return expanded
 }
 
-// tiles multiplies a left block and k steps of panel j from k0 on; the tiles of one short piece of k come after one another, so
-// that the piece of the panel stays in L1. Meanwhile panel next, where there is one, comes from memory.
+// tiles multiplies a left block and k steps of panel j from k0 on, all tiles of one piece of k after another where the set wants
+// pieces. Meanwhile panel next, where there is one, comes from memory.
 func (pr *product) tiles(ws *Workspace, left leftBlock, rows, j, k0, k int, sums []float32, next int) {
 	panel := pr.panel(ws, j, k0, k)
 	lanes, micro := 1, active.microF32
