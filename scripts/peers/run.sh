@@ -20,7 +20,7 @@ cd "$folder"
 : >times.jsonl
 record() { tee -a times.jsonl; }
 bench() { ./pacl bench "$@" --json | "$python" -c 'import json,sys; print(json.dumps(dict(json.load(sys.stdin), peer="pacl")))' | record; }
-# The C library gives PyTorch's large buffers back to the system after every pass, and to get them again takes as long as the pass.
+# The C library gives PyTorch's large buffers back to the system after every pass, and to get them again can take as long as the pass.
 pytorch() { MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=$((1 << 34)) "$python" "$here/reference.py" "$folder" "$@" | record; }
 onnx() { node "$here/reference.mjs" "$folder" "$@" | record; }
 pytorch export
