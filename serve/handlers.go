@@ -37,7 +37,7 @@ func (s *Server) table() []route {
 		{"GET /v1/models", http.HandlerFunc(s.listModels)},
 		{"GET /healthz", http.HandlerFunc(s.health)},
 		{"GET /readyz", http.HandlerFunc(s.ready)},
-		{"GET /metrics", s.metrics.handler()},
+		{"GET /metrics", s.metrics},
 		{"GET /openapi.json", http.HandlerFunc(s.openAPI)},
 	}
 }

@@ -160,7 +160,7 @@ func New(config Config) (*Server, error) {
 	}
 	s.handler = handler
 	for _, m := range s.models {
-		m.batches = newBatches(m.engine, config.MaxBatch, func(size int) { s.metrics.batch.Observe(float64(size)) })
+		m.batches = newBatches(m.engine, config.MaxBatch, func(size int) { s.metrics.batch.Update(float64(size)) })
 	}
 	s.metrics.watch(s)
 	return s, nil
@@ -238,7 +238,7 @@ func (s *Server) enter() (leave func(), err error) {
 	select {
 	case s.queue <- struct{}{}:
 	default:
-		s.metrics.rejected.WithLabelValues("queue").Inc()
+		s.metrics.rejected("queue")
 		failure := busy(fmt.Sprintf("%d requests are waiting", s.config.Queue))
 		seconds := math.Float64frombits(s.pace.Load())
 		failure.RetryAfter = int(max(1, min(60, math.Ceil(seconds))))
@@ -278,8 +278,8 @@ func (s *Server) vocabulary(ctx context.Context, m *model, labels []pacl.Label) 
 		}
 		vectors[i] = v
 	}
-	s.metrics.wordHits.Add(float64(len(labels) - len(missing)))
-	s.metrics.wordMisses.Add(float64(len(missing)))
+	s.metrics.wordHits.Add(len(labels) - len(missing))
+	s.metrics.wordMisses.Add(len(missing))
 	if len(missing) == 0 {
 		return vectors, nil
 	}
