@@ -260,8 +260,9 @@ func (v *Vision) encode(out *Output, pixels []float32, first, n, height, width i
 		if o.Readout == NoReadout {
 			v.finalNorm.apply(dst, rows)
 		} else {
-			v.finalNorm.apply(rows, rows)
-			v.projection.apply(dst, rows, kernel.Epilogue{})
+			normed := buffers.normed.takeRows(v.blocks.precision, patches, v.info.Width)
+			v.finalNorm.apply(normed, rows)
+			v.projection.apply(dst, normed, kernel.Epilogue{})
 		}
 		if out.Class != nil {
 			class := kernel.FromFloat32(out.Class[(first+i)*v.info.Width:][:v.info.Width], 1, v.info.Width)

@@ -26,16 +26,27 @@ func SideBySide(gap int, pictures ...*imaging.Image) (*imaging.Image, error) {
 	if width < 1 || height < 1 {
 		return nil, fmt.Errorf("side by side: %d pictures, expected at least one", len(pictures))
 	}
-	row := imaging.New(width, height)
-	for i := range row.Pix {
-		row.Pix[i] = 255
-	}
+	row := white(width, height)
 	x := 0
 	for _, p := range pictures {
-		for y := range p.Height {
-			copy(row.Pix[3*(y*width+x):], p.Pix[3*y*p.Width:3*(y+1)*p.Width])
-		}
+		paste(row, p, x, 0)
 		x += p.Width + gap
 	}
 	return row, nil
+}
+
+// white is a picture of nothing.
+func white(width, height int) *imaging.Image {
+	im := imaging.New(width, height)
+	for i := range im.Pix {
+		im.Pix[i] = 255
+	}
+	return im
+}
+
+// paste puts a picture into another one, whose pixels from x, y on it must fit into.
+func paste(into, im *imaging.Image, x, y int) {
+	for row := range im.Height {
+		copy(into.Pix[3*((y+row)*into.Width+x):], im.Pix[3*row*im.Width:3*(row+1)*im.Width])
+	}
 }

@@ -2,23 +2,17 @@ package render
 
 import (
 	"fmt"
-	"image/color"
 	"io"
 	"math"
 
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/font"
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgimg"
+	"github.com/pacl/pacl/imaging"
 )
 
 // Series is a line of a panel.
 type Series struct {
 	Name string
 	X, Y []float64
-	// Strong lines are drawn over others and thicker: a mean over the noise that it is the mean of.
+	// Strong lines are thicker: a mean over the noise that it is the mean of.
 	Strong bool
 }
 
@@ -29,82 +23,54 @@ type Panel struct {
 	Series []Series
 }
 
+// Size of a panel in pixels, and how many stand in a row.
 const (
-	panelWidth  = 4.6 * vg.Inch
-	panelHeight = 3 * vg.Inch
-	panelsARow  = 2
-	curvesDPI   = 110
+	curvesWidth  = 506
+	curvesHeight = 330
+	curvesARow   = 2
 )
 
 // Curves draws panels, two a row, and writes them as a PNG. Numbers that are not finite are an error.
 func Curves(w io.Writer, panels []Panel) error {
-	rows := (len(panels) + panelsARow - 1) / panelsARow
+	rows := (len(panels) + curvesARow - 1) / curvesARow
 	if rows == 0 {
 		return fmt.Errorf("curves: no panel to draw")
 	}
-	plots := make([][]*plot.Plot, rows)
-	for i := range plots {
-		plots[i] = make([]*plot.Plot, panelsARow)
-	}
+	sheet := white(curvesARow*curvesWidth, rows*curvesHeight)
 	for i, panel := range panels {
-		p, err := panel.plot()
+		drawn, err := panel.chart().draw()
 		if err != nil {
 			return fmt.Errorf("curves: %s: %w", panel.Title, err)
 		}
-		plots[i/panelsARow][i%panelsARow] = p
+		paste(sheet, drawn, i%curvesARow*curvesWidth, i/curvesARow*curvesHeight)
 	}
-	canvas := vgimg.NewWith(vgimg.UseWH(panelsARow*panelWidth, vg.Length(rows)*panelHeight), vgimg.UseDPI(curvesDPI), vgimg.UseBackgroundColor(color.White))
-	const gap = 10
-	tiles := draw.Tiles{Rows: rows, Cols: panelsARow, PadX: gap, PadY: gap, PadTop: gap, PadBottom: gap, PadLeft: gap, PadRight: gap}
-	for y, row := range plot.Align(plots, tiles, draw.New(canvas)) {
-		for x, c := range row {
-			if plots[y][x] != nil {
-				plots[y][x].Draw(c)
-			}
-		}
-	}
-	if _, err := (vgimg.PngCanvas{Canvas: canvas}).WriteTo(w); err != nil {
+	if err := imaging.EncodePNG(w, sheet); err != nil {
 		return fmt.Errorf("curves: %w", err)
 	}
 	return nil
 }
 
-func (panel Panel) plot() (*plot.Plot, error) {
-	p := plot.New()
-	p.Title.Text, p.X.Label.Text = panel.Title, panel.XLabel
-	p.Title.Padding = vg.Points(4)
-	for _, f := range []*font.Font{
-		&p.Title.TextStyle.Font, &p.X.Label.TextStyle.Font, &p.X.Tick.Label.Font, &p.Y.Tick.Label.Font, &p.Legend.TextStyle.Font,
-	} {
-		f.Variant = "Sans"
-	}
-	p.Legend.TextStyle.Font.Size = vg.Points(9)
-	p.Add(plotter.NewGrid())
-	p.Legend.Top = panel.falls()
+func (panel Panel) chart() *chart {
+	c := &chart{width: curvesWidth, height: curvesHeight, title: panel.Title, xLabel: panel.XLabel, legendOnTop: panel.falls()}
+	end, low, high := 0.0, math.Inf(1), math.Inf(-1)
 	for i, s := range panel.Series {
-		if len(s.X) != len(s.Y) {
-			return nil, fmt.Errorf("%s has %d places and %d values", s.Name, len(s.X), len(s.Y))
-		}
-		points := make(plotter.XYs, len(s.X))
-		for k := range points {
-			points[k].X, points[k].Y = s.X[k], s.Y[k]
-		}
-		if len(points) == 0 {
-			continue
-		}
-		line, err := plotter.NewLine(points)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", s.Name, err)
-		}
-		line.Color, line.Width = Color(i), vg.Points(0.8)
+		line := chartLine{name: s.Name, x: s.X, y: s.Y, color: Color(i), width: 1.2}
 		if s.Strong {
-			line.Width = vg.Points(2)
+			line.width = 2.8
 		}
-		p.Add(line)
-		p.Legend.Add(s.Name, line)
+		c.lines = append(c.lines, line)
+		for _, x := range s.X {
+			end = max(end, x)
+		}
+		for _, y := range s.Y {
+			low, high = min(low, y), max(high, y)
+		}
 	}
-	p.X.Min = min(p.X.Min, 0)
-	return p, nil
+	if low > high {
+		low, high = 0, 1
+	}
+	c.x, c.y = newAxis(0, end, 6, false), newAxis(low, high, 5, true)
+	return c
 }
 
 // falls says whether the curves leave the upper right corner free rather than the lower one.
