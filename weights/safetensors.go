@@ -1,6 +1,7 @@
 package weights
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -28,46 +29,51 @@ func parseSafetensors(data []byte) ([]Tensor, map[string]string, error) {
 	if length > uint64(len(body)) || length > maxHeader {
 		return nil, nil, fmt.Errorf("safetensors: header of %d bytes in a file of %d: truncated, or not safetensors", length, len(data))
 	}
-	header, body := body[:length], body[length:]
-	var entries map[string]json.RawMessage
-	if err := json.Unmarshal(header, &entries); err != nil {
-		return nil, nil, fmt.Errorf("safetensors header: %w", err)
-	}
+	header, body := json.NewDecoder(bytes.NewReader(body[:length])), body[length:]
 	var metadata map[string]string
-	tensors := make([]Tensor, 0, len(entries))
-	ends := make([][2]uint64, 0, len(entries))
-	for name, raw := range entries {
+	var tensors []Tensor
+	var ends [][2]uint64
+	names := map[string]bool{}
+	err := eachMember(header, func(name string) error {
+		if names[name] {
+			return fmt.Errorf("safetensors header: %q is there twice", name)
+		}
+		names[name] = true
 		if name == "__metadata__" {
-			if err := json.Unmarshal(raw, &metadata); err != nil {
-				return nil, nil, fmt.Errorf("safetensors metadata: %w", err)
+			if err := header.Decode(&metadata); err != nil {
+				return fmt.Errorf("safetensors metadata: %w", err)
 			}
-			continue
+			return nil
 		}
 		var entry struct {
 			DType   string    `json:"dtype"`
 			Shape   []int64   `json:"shape"`
 			Offsets [2]uint64 `json:"data_offsets"`
 		}
-		if err := json.Unmarshal(raw, &entry); err != nil {
-			return nil, nil, fmt.Errorf("tensor %s: %w", name, err)
+		if err := header.Decode(&entry); err != nil {
+			return fmt.Errorf("tensor %s: %w", name, err)
 		}
 		dtype, ok := parseDType(entry.DType)
 		if !ok {
-			return nil, nil, fmt.Errorf("tensor %s: unknown type %q", name, entry.DType)
+			return fmt.Errorf("tensor %s: unknown type %q", name, entry.DType)
 		}
 		shape, count, err := checkShape(entry.Shape)
 		if err != nil {
-			return nil, nil, fmt.Errorf("tensor %s: %w", name, err)
+			return fmt.Errorf("tensor %s: %w", name, err)
 		}
 		start, end := entry.Offsets[0], entry.Offsets[1]
 		if start > end || end > uint64(len(body)) {
-			return nil, nil, fmt.Errorf("tensor %s: bytes %d to %d lie outside the %d that the file holds: truncated?", name, start, end, len(body))
+			return fmt.Errorf("tensor %s: bytes %d to %d lie outside the %d that the file holds: truncated?", name, start, end, len(body))
 		}
 		if count > math.MaxInt/int64(dtype.Size()) || uint64(count)*uint64(dtype.Size()) != end-start {
-			return nil, nil, fmt.Errorf("tensor %s: %d bytes, expected %s%v", name, end-start, dtype, shape)
+			return fmt.Errorf("tensor %s: %d bytes, expected %s%v", name, end-start, dtype, shape)
 		}
 		tensors = append(tensors, Tensor{Name: name, DType: dtype, Shape: shape, Data: body[start:end:end]})
 		ends = append(ends, entry.Offsets)
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
 	}
 	sort.Slice(ends, func(i, j int) bool {
 		return ends[i][0] < ends[j][0] || ends[i][0] == ends[j][0] && ends[i][1] < ends[j][1]
@@ -78,6 +84,34 @@ func parseSafetensors(data []byte) ([]Tensor, map[string]string, error) {
 		}
 	}
 	return tensors, metadata, nil
+}
+
+// eachMember calls visit for the members of the one object that the header is; visit decodes the value. So each byte is read twice, by
+// way of a map of raw messages it would be four times.
+func eachMember(header *json.Decoder, visit func(name string) error) error {
+	open, err := header.Token()
+	if err == nil && open != json.Delim('{') {
+		err = fmt.Errorf("begins with %v, expected an object", open)
+	}
+	if err != nil {
+		return fmt.Errorf("safetensors header: %w", err)
+	}
+	for header.More() {
+		name, err := header.Token()
+		if err != nil {
+			return fmt.Errorf("safetensors header: %w", err)
+		}
+		if err := visit(name.(string)); err != nil { // the decoder refuses other names
+			return err
+		}
+	}
+	if _, err := header.Token(); err != nil {
+		return fmt.Errorf("safetensors header: %w", err)
+	}
+	if more, err := header.Token(); err != io.EOF {
+		return fmt.Errorf("safetensors header: %v behind its end", more)
+	}
+	return nil
 }
 
 // checkShape returns the shape as ints and the number of elements.

@@ -118,12 +118,30 @@ func TestParseRefuses(t *testing.T) {
 		{"shape", file(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}`, 4), "expected F32[2]"},
 		{"negative", file(`{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}`, 4), "dimension 0 is -1"},
 		{"overflow", file(`{"a":{"dtype":"F32","shape":[2147483647,2147483647,2147483647],"data_offsets":[0,4]}}`, 4), "too many"},
+		{"twice", file(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, 8), `"a" is there twice`},
+		{"metadata twice", file(`{"__metadata__":{},"__metadata__":{}}`, 0), "twice"},
+		{"a list", file(`[]`, 0), "begins with [, expected an object"},
+		{"null", file(`null`, 0), "expected an object"},
+		{"two objects", file(`{} {}`, 0), "behind its end"},
+		{"cut", file(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}`, 4), "EOF"},
+		{"number for a name", file(`{1:{}}`, 0), "header"},
+		{"text for a tensor", file(`{"a":"b"}`, 0), "tensor a: "},
 		{"overlap", file(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, 8), "overlap"},
 	}
 	for _, test := range tests {
 		if _, err := Parse("x", test.data); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: error %v, expected %q", test.name, err, test.want)
 		}
+	}
+}
+
+func TestParseAcceptsPaddedHeaders(t *testing.T) {
+	set, err := Parse("x", file("  {\"__metadata__\" : {\"format\":\"pt\"},\n\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}   \n", 4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names := set.Names(); len(names) != 1 || names[0] != "a" {
+		t.Errorf("tensors %v", names)
 	}
 }
 
