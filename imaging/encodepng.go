@@ -12,6 +12,8 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/zlib"
+
+	"github.com/pacl/pacl/internal/kernel"
 )
 
 // EncodePNG writes an image as a PNG of 8-bit RGB, a photo in a sixth of image/png's time and in a tenth more bytes: that one tries
@@ -124,23 +126,7 @@ func drawn(parts [][]byte, stride int, row []byte) bool {
 // paeth sets dst to a row of RGB pixels less, byte by byte, what Paeth's filter foresees, behind that filter's number.
 func paeth(dst, row, above []byte) {
 	dst[0] = 4
-	dst = dst[1 : 1+len(row)]
-	above = above[:len(row)]
-	for i := range 3 {
-		dst[i] = row[i] - above[i]
-	}
-	for i := 3; i < len(row); i++ {
-		left, up, corner := int(row[i-3]), int(above[i]), int(above[i-3])
-		toLeft, toUp, toCorner := abs(up-corner), abs(left-corner), abs(left+up-2*corner)
-		nearest, distance := left, toLeft
-		if toUp < distance {
-			nearest = up
-		}
-		if toCorner < min(distance, toUp) {
-			nearest = corner
-		}
-		dst[i] = row[i] - byte(nearest)
-	}
+	kernel.Paeth(dst[1:1+len(row)], row, above[:len(row)])
 }
 
 // up sets dst to a row less the one above, behind that filter's number: where no label ends, zeros.

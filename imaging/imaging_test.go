@@ -8,6 +8,7 @@ import (
 	"image/color"
 	"image/jpeg"
 	"image/png"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -250,4 +251,24 @@ func BenchmarkResize(b *testing.B) {
 	for b.Loop() {
 		resizeRows(im, 224, cachedTaps(433, 224, Bicubic))
 	}
+}
+
+// TestResizeByBlocksAndPairs compares the two ways along the rows, with all numbers of rows around a block.
+func TestResizeByBlocksAndPairs(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		im := New(rapid.IntRange(1, 90).Draw(t, "width"), rapid.IntRange(1, 70).Draw(t, "height"))
+		noise := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
+		for i := range im.Pix {
+			im.Pix[i] = uint8(noise.Uint32()&1*255) // extremes, where sums leave the range
+		}
+		width := rapid.IntRange(1, 100).Draw(t, "to")
+		for _, f := range []Filter{Bilinear, Bicubic} {
+			taps, blocks, pairs := cachedTaps(im.Width, width, f), New(width, im.Height), New(width, im.Height)
+			resizeBlocks(blocks, im, taps)
+			resizePairs(pairs, im, taps)
+			if !bytes.Equal(blocks.Pix, pairs.Pix) {
+				t.Fatalf("%dx%d to %d by %s: blocks and pairs differ", im.Width, im.Height, width, f)
+			}
+		}
+	})
 }

@@ -1,9 +1,13 @@
 package imaging
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"sync"
+	"unsafe"
+
+	"github.com/pacl/pacl/internal/kernel"
 )
 
 // Filter is a resampling kernel.
@@ -125,17 +129,6 @@ func cachedTaps(source, destination int, f Filter) taps {
 	return t
 }
 
-func clip8(v int32) uint8 {
-	v >>= precision
-	if uint32(v) <= 255 {
-		return uint8(v)
-	}
-	if v < 0 {
-		return 0
-	}
-	return 255
-}
-
 // Resize resamples to width x height exactly as Pillow's Image.resize does for 8-bit images: weights of 22 fraction bits,
 // first along the rows, then along the columns, rounded to 8 bits after each.
 func Resize(im *Image, width, height int, f Filter) *Image {
@@ -151,9 +144,73 @@ func Resize(im *Image, width, height int, f Filter) *Image {
 	return im
 }
 
-// resizeRows makes two rows at once: a product of a weight and a number that holds a sample of each, 32 bits apart, is both products.
+// resizeRows resamples along the rows.
 func resizeRows(im *Image, width int, t taps) *Image {
 	result := New(width, im.Height)
+	if kernel.HasVectors() {
+		resizeBlocks(result, im, t)
+	} else {
+		resizePairs(result, im, t)
+	}
+	return result
+}
+
+// blockRows is how many rows are transposed at once.
+const blockRows = 32
+
+// resizeBlocks turns blocks of rows by 90 degrees, so that along the rows is along the columns, whose sums vectors make. A pixel takes
+// four bytes on the way.
+func resizeBlocks(result, im *Image, t taps) {
+	width := result.Width
+	wide, turned := make([]uint32, blockRows*im.Width), make([]uint32, blockRows*im.Width)
+	sums, tile := make([]uint32, blockRows*width), make([]uint32, blockRows*blockRows)
+	for y := 0; y < im.Height; y += blockRows {
+		rows := min(blockRows, im.Height-y)
+		for row := range rows {
+			widenPixels(wide[row*im.Width:][:im.Width], im.Pix[3*(y+row)*im.Width:])
+		}
+		kernel.Transpose(turned, wide, rows, im.Width, im.Width)
+		for x, first := range t.first {
+			kernel.WeighRows(bytesOf(sums[blockRows*x:][:blockRows]), bytesOf(turned[blockRows*first:]), 4*blockRows, t.weight[x*t.width:][:t.width])
+		}
+		for x := 0; x < width; x += blockRows {
+			columns := min(blockRows, width-x)
+			kernel.Transpose(tile, sums[blockRows*x:], columns, blockRows, blockRows)
+			for row := range rows {
+				narrowPixels(result.Pix[3*((y+row)*width+x):], tile[blockRows*row:][:columns])
+			}
+		}
+	}
+}
+
+// widenPixels spreads the first pixels of RGB to four bytes each; what is in the fourth does not matter.
+func widenPixels(dst []uint32, rgb []uint8) {
+	last := len(dst) - 1
+	for x := range last {
+		dst[x] = binary.NativeEndian.Uint32(rgb[3*x:])
+	}
+	binary.NativeEndian.PutUint32(bytesOf(dst[last:]), 0)
+	copy(bytesOf(dst[last:]), rgb[3*last:3*last+3])
+}
+
+// narrowPixels takes the fourth bytes away.
+func narrowPixels(rgb []uint8, src []uint32) {
+	last := len(src) - 1
+	for x, pixel := range src[:last] {
+		binary.NativeEndian.PutUint32(rgb[3*x:], pixel) // the next pixel puts its first byte in place of this one's fourth
+	}
+	copy(rgb[3*last:3*last+3], bytesOf(src[last:]))
+}
+
+// bytesOf are the bytes that numbers consist of, in the order that they have in memory.
+func bytesOf(numbers []uint32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(numbers))), 4*len(numbers))
+}
+
+// resizePairs makes two rows at once, without vectors: a product of a weight and a number that holds a sample of each, 32 bits apart, is
+// both products.
+func resizePairs(result, im *Image, t taps) {
+	width := result.Width
 	pairs := make([][3]int64, im.Width)
 	for y := 0; y < im.Height; y += 2 {
 		next := min(y+1, im.Height-1) // the last row of an odd number is made twice
@@ -179,7 +236,6 @@ func resizeRows(im *Image, width int, t taps) *Image {
 			p[2], q[2] = unpair(b)
 		}
 	}
-	return result
 }
 
 func pair(a, b uint8) int64 { return int64(a) | int64(b)<<32 }
@@ -190,27 +246,23 @@ func unpair(sums int64) (a, b uint8) {
 	return clip8(low), clip8(int32((sums - int64(low)) >> 32))
 }
 
+func clip8(v int32) uint8 {
+	v >>= precision
+	if uint32(v) <= 255 {
+		return uint8(v)
+	}
+	if v < 0 {
+		return 0
+	}
+	return 255
+}
+
+// resizeColumns resamples along the columns.
 func resizeColumns(im *Image, height int, t taps) *Image {
 	result := New(im.Width, height)
 	stride := 3 * im.Width
-	sums := make([]int32, stride)
 	for y := range height {
-		for i := range sums {
-			sums[i] = 1 << (precision - 1)
-		}
-		for k, w := range t.weight[y*t.width : (y+1)*t.width] {
-			if w == 0 {
-				continue
-			}
-			row := im.Pix[(int(t.first[y])+k)*stride:][:len(sums)]
-			for i, p := range row {
-				sums[i] += int32(p) * w
-			}
-		}
-		dst := result.Pix[y*stride:][:len(sums)]
-		for i, v := range sums {
-			dst[i] = clip8(v)
-		}
+		kernel.WeighRows(result.Pix[y*stride:][:stride], im.Pix[int(t.first[y])*stride:], stride, t.weight[y*t.width:(y+1)*t.width])
 	}
 	return result
 }

@@ -123,6 +123,12 @@ func expSumAVX2(dst *float32, x *float32, n int, scale, shift float32) float32
 //go:noescape
 func expWeightsAVX2(dst *float32, x *float32, n int, scale, shift float32) float32
 
+//go:noescape
+func weighRowsAVX2(dst, src *byte, n int, stride uintptr, weights *int32, taps int)
+
+//go:noescape
+func paethAVX2(dst, row, above *byte, n int)
+
 func convertBF16AVX2(dst []uint16, src []float32) {
 	n := len(src) &^ 7
 	if n > 0 {
@@ -329,6 +335,16 @@ func adamStepAVX2(w, m, v, g []float32, s *adamStep) {
 	}
 }
 
+func weighAVX2(dst, src []byte, stride int, weights []int32) {
+	n := len(dst) &^ (32 - 1)
+	if n > 0 {
+		weighRowsAVX2(&dst[0], &src[0], n, uintptr(stride), &weights[0], len(weights))
+	}
+	if n < len(dst) {
+		weighRowsGo(dst[n:], src[n:], stride, weights)
+	}
+}
+
 // packAVX2 turns whole squares with the assembly and the edges without.
 func packAVX2(dst, src address, rows, k int, ld uintptr) {
 	const square = lanesAVX2
@@ -341,6 +357,14 @@ func packAVX2(dst, src address, rows, k int, ld uintptr) {
 		packStrip(dst, src, j, j+square, rows, 0, whole, ld)
 	}
 	packStrip(dst, src, 0, panelWidth, rows, whole, k, ld)
+}
+
+func filterPaethAVX2(dst, row, above []byte) {
+	n := max(len(row)-pixelBytes, 0) &^ 31
+	if n > 0 {
+		paethAVX2(&dst[pixelBytes], &row[pixelBytes], &above[pixelBytes], n)
+	}
+	paethGo(dst, row, above, pixelBytes+n)
 }
 
 func finishFullAVX2(f *finisher, act Activation) {

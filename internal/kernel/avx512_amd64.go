@@ -126,6 +126,9 @@ func expWeightsAVX512(dst *float32, x *float32, n int, scale, shift float32) flo
 //go:noescape
 func softmaxF32AVX512(dst *float32, x *float32, n int, scale float32, s *softmaxState)
 
+//go:noescape
+func weighRowsAVX512(dst, src *byte, n int, stride uintptr, weights *int32, taps int)
+
 func convertBF16AVX512(dst []uint16, src []float32) {
 	n := len(src)
 	{
@@ -267,6 +270,16 @@ func adamStepAVX512(w, m, v, g []float32, s *adamStep) {
 	n := len(g)
 	{
 		adamAVX512(&w[0], &m[0], &v[0], &g[0], n, s)
+	}
+}
+
+func weighAVX512(dst, src []byte, stride int, weights []int32) {
+	n := len(dst) &^ (16 - 1)
+	if n > 0 {
+		weighRowsAVX512(&dst[0], &src[0], n, uintptr(stride), &weights[0], len(weights))
+	}
+	if n < len(dst) {
+		weighRowsGo(dst[n:], src[n:], stride, weights)
 	}
 }
 

@@ -107,6 +107,10 @@ type kernelSet struct {
 	activate func(dst, x []float32, act Activation)
 	// adam: the AdamW step, see AdamW.
 	adam func(w, m, v, g []float32, s *adamStep)
+	// weighRows: dst[i] = clip((1<<21 + sum over k of weights[k]*src[k*stride+i]) >> 22) to 0..255, in 32 bits; one weight at least.
+	weighRows func(dst, src []byte, stride int, weights []int32)
+	// paeth: PNG's filter of a row of RGB pixels.
+	paeth func(dst, row, above []byte)
 	// peak runs steps of independent multiply-adds in registers and returns the
 	// floating-point operations done.
 	peakF32  func(steps int) int

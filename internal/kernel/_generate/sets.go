@@ -21,6 +21,7 @@ func avx512(g *gen) {
 	g.expSum("expSum", false)
 	g.expSum("expWeights", true)
 	g.softmax("softmaxF32", false)
+	g.weighRows()
 }
 
 // bf16 has the kernels that the BF16 instructions change.
@@ -51,4 +52,6 @@ func avx2(g *gen) {
 	g.pairPanel()
 	g.expSum("expSum", false)
 	g.expSum("expWeights", true)
+	g.weighRows()
+	g.paeth()
 }

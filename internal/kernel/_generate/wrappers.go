@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"go/format"
 	"log"
 	"strings"
@@ -50,6 +51,7 @@ func (g *gen) goFile() []byte {
 	for _, name := range []string{"src", "x", "g", "even"} {
 		text = strings.ReplaceAll(text, "$"+name, name)
 	}
+	text = strings.ReplaceAll(text, "@B", fmt.Sprint(256/g.lanes)) // bytes that weighRows takes at least: 16 or 32
 	text = strings.ReplaceAll(text, "@S", g.suffix)
 	// SRC stands for the slice named in the comment of each function's head.
 	var fixed strings.Builder
@@ -184,6 +186,12 @@ func adamStep@S(w, m, v, g []float32, s *adamStep) { //by g
 	@if{ adam@S(&w[0], &m[0], &v[0], &g[0], n, s) }
 	@rest(adamGo(w[n:], m[n:], v[n:], g[n:], s)@end}
 
+func weigh@S(dst, src []byte, stride int, weights []int32) {
+	n := len(dst) &^ (@B - 1)
+	if n > 0 { weighRows@S(&dst[0], &src[0], n, uintptr(stride), &weights[0], len(weights)) }
+	if n < len(dst) { weighRowsGo(dst[n:], src[n:], stride, weights) }
+}
+
 // pack@S turns whole squares with the assembly and the edges without.
 func pack@S(dst, src address, rows, k int, ld uintptr) {
 	const square = lanes@S
@@ -237,5 +245,13 @@ func finishFull@S(f *finisher, act Activation) {
 }
 `
 
-var narrowWrappers = strings.ReplaceAll(wideFinishF32, "\tswitch act", "\tif f.cols < panelWidth {\n\t\tfinishF32Edge(f, act, finishFull@S)\n\t\treturn\n\t}\n\tswitch act") +
+const paethWrapper = `
+func filterPaeth@S(dst, row, above []byte) {
+	n := max(len(row)-pixelBytes, 0) &^ 31
+	if n > 0 { paeth@S(&dst[pixelBytes], &row[pixelBytes], &above[pixelBytes], n) }
+	paethGo(dst, row, above, pixelBytes+n)
+}
+`
+
+var narrowWrappers = paethWrapper + strings.ReplaceAll(wideFinishF32, "\tswitch act", "\tif f.cols < panelWidth {\n\t\tfinishF32Edge(f, act, finishFull@S)\n\t\treturn\n\t}\n\tswitch act") +
 	strings.ReplaceAll(wideWrappers, "\tswitch act", "\tif f.cols < panelWidth {\n\t\tfinishBF16Edge(f, act, finishHalf@S)\n\t\treturn\n\t}\n\tswitch act")
