@@ -129,6 +129,9 @@ func softmaxF32AVX512(dst *float32, x *float32, n int, scale float32, s *softmax
 //go:noescape
 func weighRowsAVX512(dst, src *byte, n int, stride uintptr, weights *int32, taps int)
 
+//go:noescape
+func finishersAVX512(table *finisherTable)
+
 func convertBF16AVX512(dst []uint16, src []float32) {
 	n := len(src)
 	{

@@ -43,6 +43,9 @@ func softmaxBF16VBF16(dst *uint16, x *float32, n int, scale float32, s *softmaxS
 //go:noescape
 func softmaxFourVBF16(dst *uint16, ldDst uintptr, x *float32, ldX uintptr, n int, scale float32, s *softmaxState)
 
+//go:noescape
+func finishersVBF16(table *finisherTable)
+
 func convertBF16VBF16(dst []uint16, src []float32) {
 	n := len(src)
 	{

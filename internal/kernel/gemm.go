@@ -306,7 +306,8 @@ func (pr *product) block(ws *Workspace, block, from, to, then int) {
 	if pr.k == 0 {
 		clear(sums)
 		for j := from; j < to; j++ {
-			pr.finish(ws, sums[:size], row, rows, j)
+			pr.aim(ws, sums[:size], row, rows, j)
+			pr.finish(ws)
 		}
 		return
 	}
@@ -322,9 +323,14 @@ func (pr *product) block(ws *Workspace, block, from, to, then int) {
 			if next == to {
 				next = then
 			}
-			pr.tiles(ws, left, rows, j, k0, k, part, next)
-			if k0+k == pr.k {
-				pr.finish(ws, part, row, rows, j)
+			last := k0+k == pr.k
+			fused := last && active.finishers != nil
+			if last {
+				pr.aim(ws, part, row, rows, j)
+			}
+			pr.tiles(ws, left, rows, j, k0, k, part, next, fused)
+			if last && !fused {
+				pr.finish(ws)
 			}
 		}
 	}
@@ -347,8 +353,9 @@ func (pr *product) panel(ws *Workspace, j, k0, k int) []float32 {
 }
 
 // tiles multiplies a left block and k steps of panel j from k0 on, all tiles of one piece of k after another where the set wants
-// pieces. Meanwhile panel next, where there is one, comes from memory.
-func (pr *product) tiles(ws *Workspace, left leftBlock, rows, j, k0, k int, sums []float32, next int) {
+// pieces. Meanwhile panel next, where there is one, comes from memory. With finish the sums are finished tile by tile, as the finisher
+// says.
+func (pr *product) tiles(ws *Workspace, left leftBlock, rows, j, k0, k int, sums []float32, next int, finish bool) {
 	panel := pr.panel(ws, j, k0, k)
 	lanes, micro := 1, active.microF32
 	if pr.nativePairs {
@@ -371,8 +378,12 @@ func (pr *product) tiles(ws *Workspace, left leftBlock, rows, j, k0, k int, sums
 			m.end = m.ahead + uintptr(4*panelWidth*m.k)
 		}
 		m.add = flag(k0 > 0 || s > 0)
+		if finish && s+inner >= steps {
+			m.finish, m.finisher = active.finishers[flag(pr.dst.H != nil)][pr.ep.Act], &ws.finisher
+		}
 		micro(m)
 	}
+	m.finish, m.finisher = 0, nil
 }
 
 // flag is 1 for true, as the assembly reads it.
@@ -383,8 +394,8 @@ func flag(b bool) uint64 {
 	return 0
 }
 
-// finish stores a panel's sums [rows, 32].
-func (pr *product) finish(ws *Workspace, sums []float32, row, rows, j int) {
+// aim tells the workspace's finisher where a panel's sums [rows, 32] belong.
+func (pr *product) aim(ws *Workspace, sums []float32, row, rows, j int) {
 	col := j * panelWidth
 	cols := min(panelWidth, pr.w.N-col)
 	f := &ws.finisher
@@ -396,10 +407,17 @@ func (pr *product) finish(ws *Workspace, sums []float32, row, rows, j int) {
 	at := row*pr.dst.Stride + col
 	if pr.dst.H != nil {
 		f.dst, f.ldDst = address(&pr.dst.H[at]), uintptr(pr.dst.Stride)*2
-		active.finishBF16(f, pr.ep.Act)
 	} else {
 		f.dst, f.ldDst = address(&pr.dst.F[at]), uintptr(pr.dst.Stride)*4
-		active.finishF32(f, pr.ep.Act)
+	}
+}
+
+// finish takes the sums there.
+func (pr *product) finish(ws *Workspace) {
+	if pr.dst.H != nil {
+		active.finishBF16(&ws.finisher, pr.ep.Act)
+	} else {
+		active.finishF32(&ws.finisher, pr.ep.Act)
 	}
 }
 

@@ -40,6 +40,8 @@ type kernelSet struct {
 	// bias and scale hold 32 numbers each; sums has rows of 32.
 	finishF32  func(f *finisher, act Activation)
 	finishBF16 func(f *finisher, act Activation)
+	// finishers are these functions for micro-kernels that call them with each tile's sums. Not every set has them.
+	finishers *finisherTable
 
 	// toBF16: dst[i] = bf16(src[i]), to nearest even, subnormals to zero, NaN quiet.
 	toBF16 func(dst []uint16, src []float32)
@@ -137,7 +139,14 @@ type multiplier struct {
 	// The rows: tall tiles of height rows, at least one, then short tiles of one row less.
 	height, tall, short int
 	add                 uint64 // not zero: add to c
+	// finish, of the set's finishers, takes each tile's sums to their place, with the finisher of the first tile: its sums, dst and rows
+	// are the kernel's to change. c is scratch memory then, for one tile unless sums are added to it. 0: the sums stay in c.
+	finish   uintptr
+	finisher *finisher
 }
+
+// finisherTable holds the addresses of finishers: to float32 and to bfloat16, by activation.
+type finisherTable [2][GELUTanh + 1]uintptr
 
 // cut divides rows into tiles of about one height.
 func (m *multiplier) cut(rows int) {

@@ -28,7 +28,7 @@ var avx2 = kernelSet{
 var avx512 = kernelSet{
 	name: "avx512", microRows: 14, innerSteps: chunkSteps,
 	microF32: microF32AVX512, microBF16: microBF16Go,
-	finishF32: finishFullAVX512, finishBF16: finishHalfAVX512,
+	finishF32: finishFullAVX512, finishBF16: finishHalfAVX512, finishers: finishersOf(finishersAVX512),
 	toBF16: convertBF16AVX512, fromBF16: widenBF16AVX512, fromF16: widenF16AVX512, roundBF16: roundToBF16AVX512,
 	expandPairs: expandAVX512, packRows32: packAVX512, interleave: interleavePairsAVX512, pairBF16: pairAVX512,
 	moments: momentsAVX512, normalize: normalizeByAVX512, maximum: largestAVX512, highest: highestLinesAVX512,
@@ -48,7 +48,7 @@ var avx512 = kernelSet{
 var avx512bf16 = func() kernelSet {
 	set := avx512
 	set.name, set.bf16 = "avx512bf16", true
-	set.microBF16, set.finishBF16 = microBF16VBF16, finishHalfVBF16
+	set.microBF16, set.finishBF16, set.finishers = microBF16VBF16, finishHalfVBF16, finishersOf(finishersVBF16)
 	set.pairBF16 = pairVBF16
 	set.toBF16, set.pairPanelF32 = convertBF16VBF16, pairPanelF32VBF16
 	set.softmaxBF16 = func(dst []uint16, x []float32, scale float32, s *softmaxState) {
@@ -58,6 +58,12 @@ var avx512bf16 = func() kernelSet {
 	set.peakBF16 = func(steps int) int { peakBF16VBF16(steps); return steps * 24 * 64 }
 	return set
 }()
+
+func finishersOf(fill func(*finisherTable)) *finisherTable {
+	t := new(finisherTable)
+	fill(t)
+	return t
+}
 
 // packStrip is packRows32 for the columns c0 to c1 of a panel and the steps p0 to p1.
 func packStrip(dst, src address, c0, c1, rows, p0, p1 int, ld uintptr) {

@@ -20,14 +20,19 @@ const (
 	fieldAhead, fieldEnd                             = 56, 64
 	fieldK, fieldPanels                              = 72, 80
 	fieldHeight, fieldTall, fieldShort, fieldAddSums = 88, 96, 104, 112
+	fieldFinish, fieldFinisher                       = 120, 128
 )
+
+// The fields of finisher that a micro-kernel moves from tile to tile.
+const finisherSums, finisherDst, finisherLdDst, finisherRows = 0, 8, 16, 24
 
 // micro emits a micro-kernel: for each panel the tiles of the left operand's rows, first those of the given height, then those of
 // one row less. A tile's sums are vectors registers a row. multiply adds the products of a tile of so many rows: AX is at the
 // left operand, BX at the panel, CX has the steps of k, DX the bytes from step to step, DI is at what comes ahead; it may
-// use SI and R14 besides.
-func (g *gen) micro(name string, most, vectors int, multiply func(rows int)) {
-	const left, panel, ahead, out, outTop, height, count, short, panels, size = "0(SP)", "8(SP)", "16(SP)", "24(SP)", "32(SP)", "40(SP)", "48(SP)", "56(SP)", "64(SP)", 72
+// use SI and R14 besides. A kernel that finishes calls the function that the multiplier names with each tile's sums: its stores, which
+// wait for memory, then go on behind the next tile's products.
+func (g *gen) micro(name string, most, vectors int, finishes bool, multiply func(rows int)) {
+	const argument, left, panel, ahead, out, outTop, height, count, short, panels, dst, size = "0(SP)", "8(SP)", "16(SP)", "24(SP)", "32(SP)", "40(SP)", "48(SP)", "56(SP)", "64(SP)", "72(SP)", "80(SP)", 88
 	g.frame(name, size, 8, "(m *multiplier)")
 	fetch := func(field int, local string) {
 		g.op("MOVQ %d(R14), AX", field)
@@ -38,14 +43,26 @@ func (g *gen) micro(name string, most, vectors int, multiply func(rows int)) {
 	fetch(fieldAhead, ahead)
 	fetch(fieldC, outTop)
 	fetch(fieldPanels, panels)
-	g.op("MOVQ %d(R14), R8", fieldRS)
-	g.op("MOVQ %d(R14), DX", fieldCS)
-	g.op("LEAQ (R8)(R8*2), R9   // 3 rows")
-	g.op("LEAQ (R8)(R8*4), R10  // 5")
-	g.op("LEAQ (R9)(R8*4), R11  // 7")
-	g.op("LEAQ (R8)(R8*8), R12  // 9")
-	g.op("LEAQ (R9)(R8*8), R13  // 11")
-	g.op("LEAQ (R10)(R8*8), R15 // 13")
+	strides := func() {
+		g.op("MOVQ %d(R14), R8", fieldRS)
+		g.op("MOVQ %d(R14), DX", fieldCS)
+		g.op("LEAQ (R8)(R8*2), R9   // 3 rows")
+		g.op("LEAQ (R8)(R8*4), R10  // 5")
+		g.op("LEAQ (R9)(R8*4), R11  // 7")
+		g.op("LEAQ (R8)(R8*8), R12  // 9")
+		g.op("LEAQ (R9)(R8*8), R13  // 11")
+		g.op("LEAQ (R10)(R8*8), R15 // 13")
+	}
+	strides()
+	if finishes {
+		raw := g.fresh("raw")
+		g.op("MOVQ  %d(R14), AX", fieldFinisher)
+		g.op("TESTQ AX, AX")
+		g.op("JEQ   %s", raw)
+		g.op("MOVQ  %d(AX), AX", finisherDst)
+		g.op("MOVQ  AX, %s", dst)
+		g.label(raw)
+	}
 	nextPanel, nextTile, after := g.fresh("panel"), g.fresh("tile"), g.fresh("after")
 
 	g.label(nextPanel)
@@ -98,12 +115,39 @@ func (g *gen) micro(name string, most, vectors int, multiply func(rows int)) {
 	}
 
 	g.label(after)
+	same := g.fresh("same")
+	if finishes {
+		raw := g.fresh("raw")
+		g.op("MOVQ  %d(R14), BX", fieldFinish)
+		g.op("TESTQ BX, BX")
+		g.op("JEQ   %s", raw)
+		g.op("MOVQ  %d(R14), AX", fieldFinisher)
+		for _, f := range []struct {
+			local string
+			field int
+		}{{out, finisherSums}, {dst, finisherDst}, {height, finisherRows}} {
+			g.op("MOVQ  %s, CX", f.local)
+			g.op("MOVQ  CX, %d(AX)", f.field)
+		}
+		// Where dst goes is kept in the frame: behind the last row it would be an address that the finisher must not hold.
+		g.op("MOVQ  %s, CX", height)
+		g.op("IMULQ %d(AX), CX", finisherLdDst)
+		g.op("ADDQ  CX, %s", dst)
+		g.op("MOVQ  AX, %s", argument)
+		g.op("CALL  BX")
+		g.op("MOVQ  m+0(FP), R14")
+		strides()
+		g.op("CMPQ  %d(R14), $0", fieldAddSums)
+		g.op("JEQ   %s // the next tile's sums may have this one's place", same)
+		g.label(raw)
+	}
 	g.op("MOVQ  %s, AX", height)
-	g.op("MOVQ  AX, BX")
+	g.op("IMULQ %d(R14), AX", fieldLDC)
+	g.op("ADDQ  AX, %s", out)
+	g.label(same)
+	g.op("MOVQ  %s, AX", height)
 	g.op("IMULQ R8, AX")
 	g.op("ADDQ  AX, %s", left)
-	g.op("IMULQ %d(R14), BX", fieldLDC)
-	g.op("ADDQ  BX, %s", out)
 	g.op("MOVQ  %d(R14), CX", fieldK)
 	g.op("SHLQ  $%d, CX", aheadShift)
 	g.op("ADDQ  CX, %s", ahead)
@@ -129,7 +173,7 @@ const aheadShift = 5
 // micro512 is the tile of up to 14 rows and 32 columns: 28 sums in registers, two vectors of the panel, and a number of
 // the left operand spread over a vector for two products, so that the load units keep up with two of those a cycle.
 func (g *gen) micro512(name string, pairs bool) {
-	g.micro(name, 14, 2, func(rows int) {
+	g.micro(name, 14, 2, true, func(rows int) {
 		step := func(at int) {
 			g.op("VMOVUPS %d(BX), Z28", at)
 			g.op("VMOVUPS %d(BX), Z29", at+64)
@@ -191,7 +235,7 @@ func (g *gen) peak(name string, sums int, step func(i int)) {
 // spread numbers and one vector of the panel at a time.
 func (g *gen) micro256() {
 	const most, vectors, unroll = 3, 4, 4
-	g.micro("microF32", most, vectors, func(rows int) {
+	g.micro("microF32", most, vectors, false, func(rows int) {
 		step := func(at int) {
 			for i := range rows {
 				g.op("VBROADCASTSS %v, Y%d", rowOperand(i), 12+i)

@@ -22,6 +22,7 @@ func avx512(g *gen) {
 	g.expSum("expWeights", true)
 	g.softmax("softmaxF32", false)
 	g.weighRows()
+	g.finisherTable("AVX512")
 }
 
 // bf16 has the kernels that the BF16 instructions change.
@@ -37,6 +38,7 @@ func bf16(g *gen) {
 	g.pairPanelF32()
 	g.softmax("softmaxBF16", true)
 	g.softmaxFour()
+	g.finisherTable("VBF16")
 }
 
 func avx2(g *gen) {

@@ -321,6 +321,22 @@ func (g *gen) finish(act, format string) {
 	g.ret()
 }
 
+// finisherTable emits a function that says where the finishers are, for micro-kernels to call them: those to float32 by activation, then
+// those to bfloat16.
+func (g *gen) finisherTable(halfSet string) {
+	g.function("finishers", 8, "(table *finisherTable)")
+	g.op("MOVQ table+0(FP), DI")
+	at := 0
+	for _, format := range []struct{ name, set string }{{"F32", "AVX512"}, {"BF16", halfSet}} {
+		for _, act := range activations {
+			g.op("LEAQ ·finish%s%s%s(SB), AX", format.name, act, format.set)
+			g.op("MOVQ AX, %d(DI)", at)
+			at += 8
+		}
+	}
+	g.op("RET")
+}
+
 // finishRows walks over the rows of sums and dst.
 func (g *gen) finishRows(done string, row func()) {
 	loop := g.fresh("row")
