@@ -33,12 +33,7 @@ func parseSafetensors(data []byte) ([]Tensor, map[string]string, error) {
 	var metadata map[string]string
 	var tensors []Tensor
 	var ends [][2]uint64
-	names := map[string]bool{}
 	err := eachMember(header, func(name string) error {
-		if names[name] {
-			return fmt.Errorf("safetensors header: %q is there twice", name)
-		}
-		names[name] = true
 		if name == "__metadata__" {
 			if err := header.Decode(&metadata); err != nil {
 				return fmt.Errorf("safetensors metadata: %w", err)

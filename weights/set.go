@@ -167,7 +167,7 @@ func (s *Set) addSafetensors(path string, data []byte) error {
 func (s *Set) add(path string, tensors []Tensor) error {
 	for _, t := range tensors {
 		if _, twice := s.tensors[t.Name]; twice {
-			return fmt.Errorf("weights %s: tensor %s stands in two files", path, t.Name)
+			return fmt.Errorf("weights %s: tensor %s is there twice", path, t.Name)
 		}
 		s.tensors[t.Name] = t
 	}
