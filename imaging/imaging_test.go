@@ -259,7 +259,7 @@ func TestResizeByBlocksAndPairs(t *testing.T) {
 		im := New(rapid.IntRange(1, 90).Draw(t, "width"), rapid.IntRange(1, 70).Draw(t, "height"))
 		noise := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
 		for i := range im.Pix {
-			im.Pix[i] = uint8(noise.Uint32()&1*255) // extremes, where sums leave the range
+			im.Pix[i] = uint8(noise.Uint32() & 1 * 255) // extremes, where sums leave the range
 		}
 		width := rapid.IntRange(1, 100).Draw(t, "to")
 		for _, f := range []Filter{Bilinear, Bicubic} {

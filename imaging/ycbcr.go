@@ -1,6 +1,10 @@
 package imaging
 
-import "image"
+import (
+	"image"
+
+	"github.com/pacl/pacl/internal/kernel"
+)
 
 // convertYCbCr converts planes to RGB. Chroma that is stored at half the size is up-sampled with the triangle filter that
 // libjpeg calls fancy, so that results are close to other programs'. Studio planes, as WebP's, hold luma from 16 to 235.
@@ -13,15 +17,15 @@ func convertYCbCr(im *Image, src *image.YCbCr, studio bool) {
 	chromaWidth := min((im.Width+horizontal-1)/horizontal, cw)
 	chromaHeight := min((im.Height+vertical-1)/vertical, ch)
 	cb, cr := make([]uint8, im.Width+1), make([]uint8, im.Width+1)
-	sums := make([]int32, chromaWidth)
+	doubled := make([]uint8, 2*chromaWidth)
 	for y := range im.Height {
-		upsampleChroma(cb[:im.Width], src.Cb, cw, chromaHeight, y, horizontal, vertical, sums)
-		upsampleChroma(cr[:im.Width], src.Cr, cw, chromaHeight, y, horizontal, vertical, sums)
+		upsampleChroma(cb[:im.Width], src.Cb, cw, chromaHeight, y, horizontal, vertical, doubled)
+		upsampleChroma(cr[:im.Width], src.Cr, cw, chromaHeight, y, horizontal, vertical, doubled)
 		row, dst := src.Y[y*src.YStride:][:im.Width], im.Pix[3*y*im.Width:][:3*im.Width]
 		if studio {
 			studioRow(dst, row, cb, cr)
 		} else {
-			fullRow(dst, row, cb, cr)
+			kernel.YCbCrToRGB(dst, row, cb[:im.Width], cr[:im.Width])
 		}
 	}
 }
@@ -43,10 +47,10 @@ func chromaFactors(ratio image.YCbCrSubsampleRatio) (horizontal, vertical int) {
 }
 
 // upsampleChroma fills one full row of chroma. A chroma sample lies in the middle of the pixels that share it: a pixel
-// takes 3/4 of its own and 1/4 of the nearest other sample along each halved side.
-func upsampleChroma(dst, plane []uint8, stride, height, y, horizontal, vertical int, sums []int32) {
+// takes 3/4 of its own and 1/4 of the nearest other sample along each halved side. doubled has room for two pixels a sample.
+func upsampleChroma(dst, plane []uint8, stride, height, y, horizontal, vertical int, doubled []uint8) {
 	near := min(y/vertical, height-1)
-	row := plane[near*stride:][:len(sums)]
+	row := plane[near*stride:][:len(doubled)/2]
 	if horizontal != 2 {
 		for x := range dst {
 			dst[x] = row[min(x/horizontal, len(row)-1)]
@@ -68,34 +72,15 @@ func upsampleChroma(dst, plane []uint8, stride, height, y, horizontal, vertical 
 		}
 		return
 	}
-	far := near - 1 + 2*(y%2)
-	far = min(max(far, 0), height-1)
-	for c, v := range plane[far*stride:][:len(sums)] {
-		sums[c] = 3*int32(row[c]) + int32(v)
+	far := min(max(near-1+2*(y%2), 0), height-1)
+	last := len(row) - 1
+	kernel.UpsampleChroma(doubled[1:2*last+1], row, plane[far*stride:][:len(row)])
+	end := func(c int, bias int32) uint8 {
+		return uint8((4*(3*int32(row[c])+int32(plane[far*stride+c])) + bias) >> 4)
 	}
-	last := len(sums) - 1
-	dst[0] = uint8((4*sums[0] + 8) >> 4)
-	x := 1
-	for c := 0; c < last && x+1 < len(dst); c++ {
-		here, next := sums[c], sums[c+1]
-		dst[x] = uint8((3*here + next + 7) >> 4)
-		dst[x+1] = uint8((3*next + here + 8) >> 4)
-		x += 2
-	}
-	for ; x < len(dst); x++ {
-		c := min(x/2, last)
-		next := sums[min(c+1, last)]
-		dst[x] = uint8((3*sums[c] + next + 7) >> 4)
-	}
-}
-
-// fullRow converts by JFIF's equations with 16 fraction bits.
-func fullRow(dst, luma, cb, cr []uint8) {
-	for x, l := range luma {
-		y, u, v := int32(l)<<16+1<<15, int32(cb[x])-128, int32(cr[x])-128
-		r, g, b := (y+91881*v)>>16, (y-22554*u-46802*v)>>16, (y+116130*u)>>16
-		p := dst[3*x : 3*x+3 : 3*x+3]
-		p[0], p[1], p[2] = clamp8(r), clamp8(g), clamp8(b)
+	doubled[0], doubled[2*last+1] = end(0, 8), end(last, 7)
+	for x := copy(dst, doubled); x < len(dst); x++ { // planes that are too narrow
+		dst[x] = doubled[2*last+1]
 	}
 }
 

@@ -129,6 +129,12 @@ func weighRowsAVX2(dst, src *byte, n int, stride uintptr, weights *int32, taps i
 //go:noescape
 func paethAVX2(dst, row, above *byte, n int)
 
+//go:noescape
+func toRGBAVX2(dst, luma, cb, cr *byte, blocks int)
+
+//go:noescape
+func upsampleAVX2(dst, near, far *byte, blocks int)
+
 func convertBF16AVX2(dst []uint16, src []float32) {
 	n := len(src) &^ 7
 	if n > 0 {
@@ -365,6 +371,24 @@ func filterPaethAVX2(dst, row, above []byte) {
 		paethAVX2(&dst[pixelBytes], &row[pixelBytes], &above[pixelBytes], n)
 	}
 	paethGo(dst, row, above, pixelBytes+n)
+}
+
+func convertRGBAVX2(dst, luma, cb, cr []byte) {
+	blocks := max(len(luma)-3, 0) / 8 // a block's store needs room for 3 pixels more
+	if blocks > 0 {
+		toRGBAVX2(&dst[0], &luma[0], &cb[0], &cr[0], blocks)
+	}
+	n := 8 * blocks
+	toRGBGo(dst[pixelBytes*n:], luma[n:], cb[n:], cr[n:])
+}
+
+func doubleChromaAVX2(dst, near, far []byte) {
+	blocks := (len(near) - 1) / 16
+	if blocks > 0 {
+		upsampleAVX2(&dst[0], &near[0], &far[0], blocks)
+	}
+	n := 16 * blocks
+	upsampleGo(dst[2*n:], near[n:], far[n:])
 }
 
 func finishFullAVX2(f *finisher, act Activation) {

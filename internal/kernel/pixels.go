@@ -33,6 +33,26 @@ func Paeth(dst, row, above []byte) {
 	active.paeth(dst, row, above)
 }
 
+// YCbCrToRGB converts pixels by JFIF's equations with 16 fraction bits; dst has three bytes for each.
+func YCbCrToRGB(dst, luma, cb, cr []byte) {
+	checkLen("pixels", len(dst), pixelBytes*len(luma))
+	checkLen("chroma", len(cb), len(luma))
+	checkLen("chroma", len(cr), len(luma))
+	active.toRGB(dst, luma, cb, cr)
+}
+
+// UpsampleChroma sets dst to what lies between the middles of the first and the last of a row's samples of chroma, one at least, when
+// they are doubled both ways by the triangle filter: with s = 3*near + far,
+//
+//	dst[2*c] = (3*s[c] + s[c+1] + 7) / 16, dst[2*c+1] = (3*s[c+1] + s[c] + 8) / 16
+//
+// near is the row that the pixels lie in, far the nearest other one.
+func UpsampleChroma(dst, near, far []byte) {
+	checkLen("chroma", len(far), len(near))
+	checkLen("doubled chroma", len(dst), 2*len(near)-2)
+	active.upsample(dst, near, far)
+}
+
 // Transpose writes a block of up to 32 rows of numbers, stride apart in src, column by column: dst[32*x+y] = src[y*stride+x] for the
 // rows that there are and 0 for those that there are not. dst has the 32*width numbers of the columns.
 func Transpose(dst, src []uint32, rows, width, stride int) {
@@ -87,3 +107,22 @@ func paethGo(dst, row, above []byte, done int) {
 }
 
 func distance(a, b int) int { return max(a-b, b-a) }
+
+func toRGBGo(dst, luma, cb, cr []byte) {
+	clamp := func(v int32) byte { return byte(min(max(v>>16, 0), 255)) }
+	for x, l := range luma {
+		y, u, v := int32(l)<<16+1<<15, int32(cb[x])-128, int32(cr[x])-128
+		p := dst[pixelBytes*x:][:pixelBytes]
+		p[0], p[1], p[2] = clamp(y+91881*v), clamp(y-22554*u-46802*v), clamp(y+116130*u)
+	}
+}
+
+func upsampleGo(dst, near, far []byte) {
+	sum := func(c int) int32 { return 3*int32(near[c]) + int32(far[c]) }
+	here := sum(0)
+	for c := range len(near) - 1 {
+		next := sum(c + 1)
+		dst[2*c], dst[2*c+1] = byte((3*here+next+7)>>4), byte((3*next+here+8)>>4)
+		here = next
+	}
+}

@@ -112,6 +112,46 @@ func TestPaethOfAllNeighbours(t *testing.T) {
 	})
 }
 
+func TestYCbCrToRGBAgainstTwin(t *testing.T) {
+	underEachSet(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(47, 48))
+		for n := range 70 {
+			luma, cb, cr, want := randomBytes(r, n), randomBytes(r, n), randomBytes(r, n), make([]byte, pixelBytes*n)
+			for i := range luma {
+				if r.IntN(3) == 0 { // extremes leave the range
+					luma[i], cb[i], cr[i] = luma[i]&1*255, cb[i]&1*255, cr[i]&1*255
+				}
+			}
+			toRGBGo(want, luma, cb, cr)
+			fencedBytes(t, len(want), func(dst []byte) {
+				YCbCrToRGB(dst, luma, cb, cr)
+				if !bytes.Equal(dst, want) {
+					t.Fatalf("%d pixels of %v, %v, %v: %v, expected %v", n, luma, cb, cr, dst, want)
+				}
+			})
+		}
+	})
+}
+
+func TestUpsampleChromaAgainstTwin(t *testing.T) {
+	underEachSet(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(49, 50))
+		for n := 1; n <= 70; n++ {
+			near, far, want := randomBytes(r, n), randomBytes(r, n), make([]byte, 2*n-2)
+			if n%2 == 0 {
+				near, far = bytes.Repeat([]byte{255}, n), bytes.Repeat([]byte{255}, n)
+			}
+			upsampleGo(want, near, far)
+			fencedBytes(t, len(want), func(dst []byte) {
+				UpsampleChroma(dst, near, far)
+				if !bytes.Equal(dst, want) {
+					t.Fatalf("%d samples of %v and %v: %v, expected %v", n, near, far, dst, want)
+				}
+			})
+		}
+	})
+}
+
 func TestTranspose(t *testing.T) {
 	underEachSet(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(45, 46))

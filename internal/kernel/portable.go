@@ -16,7 +16,7 @@ var portable = kernelSet{
 	moments: momentsGo, normalize: normalizeGo, maximum: maximumGo, highest: highestGo, expSum: expSumGo, expWeights: expSumGo,
 	softmaxF32: softmaxBy(maximumGo, expSumGo), softmaxBF16: softmaxBF16Go, pairPanel: pairPanelGo,
 	dot: dotGo, axpy: axpyGo, scale: scaleGo, activate: activateGo, adam: adamGo,
-	weighRows: weighRowsGo, paeth: paethRowGo,
+	weighRows: weighRowsGo, paeth: paethRowGo, toRGB: toRGBGo, upsample: upsampleGo,
 	peakF32: peakF32Go, peakBF16: peakF32Go,
 }
 

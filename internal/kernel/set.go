@@ -113,6 +113,9 @@ type kernelSet struct {
 	weighRows func(dst, src []byte, stride int, weights []int32)
 	// paeth: PNG's filter of a row of RGB pixels.
 	paeth func(dst, row, above []byte)
+	// toRGB and upsample: what YCbCrToRGB and UpsampleChroma say.
+	toRGB    func(dst, luma, cb, cr []byte)
+	upsample func(dst, near, far []byte)
 	// peak runs steps of independent multiply-adds in registers and returns the
 	// floating-point operations done.
 	peakF32  func(steps int) int

@@ -20,7 +20,7 @@ var avx2 = kernelSet{
 	pairPanel: pairPanelAVX2,
 	dot:       dotProductAVX2, axpy: addScaledAVX2, scale: scaleByAVX2,
 	activate: activateAllAVX2, adam: adamStepAVX2,
-	weighRows: weighAVX2, paeth: filterPaethAVX2,
+	weighRows: weighAVX2, paeth: filterPaethAVX2, toRGB: convertRGBAVX2, upsample: doubleChromaAVX2,
 	peakF32:  func(steps int) int { peakF32AVX2(steps); return steps * 12 * 16 },
 	peakBF16: func(steps int) int { peakF32AVX2(steps); return steps * 12 * 16 },
 }
@@ -40,7 +40,7 @@ var avx512 = kernelSet{
 	pairPanel:   pairPanelAVX512,
 	dot:         dotProductAVX512, axpy: addScaledAVX512, scale: scaleByAVX512,
 	activate: activateAllAVX512, adam: adamStepAVX512,
-	weighRows: weighAVX512, paeth: filterPaethAVX2,
+	weighRows: weighAVX512, paeth: filterPaethAVX2, toRGB: convertRGBAVX2, upsample: doubleChromaAVX2,
 	peakF32:  func(steps int) int { peakF32AVX512(steps); return steps * 24 * 32 },
 	peakBF16: func(steps int) int { peakF32AVX512(steps); return steps * 24 * 32 },
 }

@@ -119,3 +119,97 @@ func (g *gen) paeth() {
 	g.label(done)
 	g.ret()
 }
+
+// toRGB converts blocks of 8 pixels of JFIF's planes. A block's store goes 8 bytes beyond it.
+func (g *gen) toRGB() {
+	g.function("toRGB", 40, "(dst, luma, cb, cr *byte, blocks int)")
+	g.op("MOVQ dst+0(FP), DI")
+	g.op("MOVQ luma+8(FP), SI")
+	g.op("MOVQ cb+16(FP), R8")
+	g.op("MOVQ cr+24(FP), R9")
+	g.op("MOVQ blocks+32(FP), CX")
+	const y, u, v, red, green, blue, part, zero, most = 0, 1, 2, 3, 4, 5, 6, 7, 8
+	r := func(i int) string { return fmt.Sprintf("Y%d", i) }
+	g.zero(zero)
+	g.op("VMOVDQU %s, %s", g.constant(255), r(most))
+	loop := g.fresh("block")
+	g.label(loop)
+	g.op("VPMOVZXBD (SI), %s", r(y))
+	g.op("VPMOVZXBD (R8), %s", r(u))
+	g.op("VPMOVZXBD (R9), %s", r(v))
+	g.op("VPSLLD $16, %s, %s", r(y), r(y))
+	g.op("VPADDD %s, %s, %s", g.constant(1<<15), r(y), r(y))
+	for _, chroma := range []int{u, v} {
+		g.op("VPSUBD %s, %s, %s", g.constant(128), r(chroma), r(chroma))
+	}
+	times := func(factor uint32, x, dst int) { g.op("VPMULLD %s, %s, %s", g.constant(factor), r(x), r(dst)) }
+	times(91881, v, red)
+	g.op("VPADDD %s, %s, %s", r(y), r(red), r(red))
+	times(22554, u, green)
+	times(46802, v, part)
+	g.op("VPSUBD %s, %s, %s", r(green), r(y), r(green))
+	g.op("VPSUBD %s, %s, %s", r(part), r(green), r(green))
+	times(116130, u, blue)
+	g.op("VPADDD %s, %s, %s", r(y), r(blue), r(blue))
+	for i, c := range []int{red, green, blue} {
+		g.op("VPSRAD $16, %s, %s", r(c), r(c))
+		g.op("VPMAXSD %s, %s, %s", r(zero), r(c), r(c))
+		g.op("VPMINSD %s, %s, %s", r(most), r(c), r(c))
+		if i > 0 {
+			g.op("VPSLLD $%d, %s, %s", 8*i, r(c), r(c))
+			g.op("VPOR %s, %s, %s", r(c), r(red), r(red))
+		}
+	}
+	// Within halves 4 pixels of 4 bytes become 12 bytes, then the halves come together.
+	g.op("VPSHUFB %s, %s, %s", g.table("threes", 0x04020100, 0x09080605, 0x0e0d0c0a, 0x80808080, 0x04020100, 0x09080605, 0x0e0d0c0a, 0x80808080), r(red), r(red))
+	g.op("VMOVDQU %s, %s", g.table("joined", 0, 1, 2, 4, 5, 6, 3, 7), r(part))
+	g.op("VPERMD %s, %s, %s", r(red), r(part), r(red))
+	g.op("VMOVDQU %s, (DI)", r(red))
+	g.op("ADDQ $24, DI")
+	for _, pointer := range []string{"SI", "R8", "R9"} {
+		g.op("ADDQ $8, %s", pointer)
+	}
+	g.op("DECQ CX")
+	g.op("JNE  %s", loop)
+	g.ret()
+}
+
+// upsample doubles blocks of 16 samples of chroma; it reads the sample behind them.
+func (g *gen) upsample() {
+	g.function("upsample", 32, "(dst, near, far *byte, blocks int)")
+	g.op("MOVQ dst+0(FP), DI")
+	g.op("MOVQ near+8(FP), SI")
+	g.op("MOVQ far+16(FP), DX")
+	g.op("MOVQ blocks+24(FP), CX")
+	const here, next, near, first, second = 0, 1, 2, 3, 4
+	r := func(i int) string { return fmt.Sprintf("Y%d", i) }
+	words := func(value uint32) string { return g.constant(value | value<<16) }
+	// threeTo sets dst to three times a and b.
+	threeTo := func(a, b, dst int) {
+		g.op("VPADDW %s, %s, %s", r(a), r(a), r(dst))
+		g.op("VPADDW %s, %s, %s", r(a), r(dst), r(dst))
+		g.op("VPADDW %s, %s, %s", r(b), r(dst), r(dst))
+	}
+	loop := g.fresh("block")
+	g.label(loop)
+	for i, sum := range []int{here, next} {
+		g.op("VPMOVZXBW %d(SI), %s", i, r(near))
+		g.op("VPMOVZXBW %d(DX), %s", i, r(first))
+		threeTo(near, first, sum)
+	}
+	threeTo(here, next, first)
+	threeTo(next, here, second)
+	g.op("VPADDW %s, %s, %s", words(7), r(first), r(first))
+	g.op("VPADDW %s, %s, %s", words(8), r(second), r(second))
+	g.op("VPSRLW $4, %s, %s", r(first), r(first))
+	g.op("VPSRLW $4, %s, %s", r(second), r(second))
+	g.op("VPSLLW $8, %s, %s", r(second), r(second))
+	g.op("VPOR %s, %s, %s", r(second), r(first), r(first))
+	g.op("VMOVDQU %s, (DI)", r(first))
+	g.op("ADDQ $32, DI")
+	g.op("ADDQ $16, SI")
+	g.op("ADDQ $16, DX")
+	g.op("DECQ CX")
+	g.op("JNE  %s", loop)
+	g.ret()
+}

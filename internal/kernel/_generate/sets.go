@@ -56,4 +56,6 @@ func avx2(g *gen) {
 	g.expSum("expWeights", true)
 	g.weighRows()
 	g.paeth()
+	g.toRGB()
+	g.upsample()
 }

@@ -245,13 +245,27 @@ func finishFull@S(f *finisher, act Activation) {
 }
 `
 
-const paethWrapper = `
+const pixelWrappers = `
 func filterPaeth@S(dst, row, above []byte) {
 	n := max(len(row)-pixelBytes, 0) &^ 31
 	if n > 0 { paeth@S(&dst[pixelBytes], &row[pixelBytes], &above[pixelBytes], n) }
 	paethGo(dst, row, above, pixelBytes+n)
 }
+
+func convertRGB@S(dst, luma, cb, cr []byte) {
+	blocks := max(len(luma)-3, 0) / 8 // a block's store needs room for 3 pixels more
+	if blocks > 0 { toRGB@S(&dst[0], &luma[0], &cb[0], &cr[0], blocks) }
+	n := 8*blocks
+	toRGBGo(dst[pixelBytes*n:], luma[n:], cb[n:], cr[n:])
+}
+
+func doubleChroma@S(dst, near, far []byte) {
+	blocks := (len(near)-1) / 16
+	if blocks > 0 { upsample@S(&dst[0], &near[0], &far[0], blocks) }
+	n := 16*blocks
+	upsampleGo(dst[2*n:], near[n:], far[n:])
+}
 `
 
-var narrowWrappers = paethWrapper + strings.ReplaceAll(wideFinishF32, "\tswitch act", "\tif f.cols < panelWidth {\n\t\tfinishF32Edge(f, act, finishFull@S)\n\t\treturn\n\t}\n\tswitch act") +
+var narrowWrappers = pixelWrappers + strings.ReplaceAll(wideFinishF32, "\tswitch act", "\tif f.cols < panelWidth {\n\t\tfinishF32Edge(f, act, finishFull@S)\n\t\treturn\n\t}\n\tswitch act") +
 	strings.ReplaceAll(wideWrappers, "\tswitch act", "\tif f.cols < panelWidth {\n\t\tfinishBF16Edge(f, act, finishHalf@S)\n\t\treturn\n\t}\n\tswitch act")
