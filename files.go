@@ -257,19 +257,19 @@ func (r *fileRun) summarise(photo Photo, s *Segmentation) *FileSummary {
 }
 
 func (r *fileRun) writeOverlay(stem string, im *imaging.Image, s *Segmentation) error {
-	overlay, err := render.Overlay(im, s.Mask, len(s.Labels), r.options.Opacity)
+	overlay, err := render.NewOverlay(im, s.Mask, len(s.Labels), r.options.Opacity)
 	if err != nil {
 		return err
 	}
-	var below []*imaging.Image
+	parts := []imaging.Rows{overlay}
 	if entries := legend(s); len(entries) > 0 {
-		strip, err := render.Legend(overlay.Width, entries)
+		strip, err := render.Legend(im.Width, entries)
 		if err != nil {
 			return err
 		}
-		below = append(below, strip)
+		parts = append(parts, strip)
 	}
-	return atomicfile.Write(stem+overlayEnding, func(w io.Writer) error { return imaging.EncodePNG(w, overlay, below...) })
+	return atomicfile.Write(stem+overlayEnding, func(w io.Writer) error { return imaging.EncodePNG(w, parts...) })
 }
 
 // legend lists the labels that won pixels, the largest first.

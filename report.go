@@ -416,11 +416,11 @@ func picture(ctx context.Context, d *evaluate.Dataset, key string, segment evalu
 	panels := []*imaging.Image{small}
 	counts := map[int]int{}
 	for _, ids := range []*imaging.Mask{truth, mask} {
-		overlay, err := render.Overlay(photo, ids, len(d.Classes), 0.6)
+		overlay, err := render.NewOverlay(photo, ids, len(d.Classes), 0.6)
 		if err != nil {
 			return nil, err
 		}
-		panels = append(panels, shrink(overlay))
+		panels = append(panels, shrink(overlay.Image()))
 		for _, id := range ids.ID {
 			counts[int(id)]++
 		}

@@ -119,7 +119,7 @@ func (r *Report) segment(ctx context.Context, m *pacl.Model, s *scene.Scene, p *
 			areas[mask.ID[i]]++
 		}
 	}
-	overlay, err := render.Overlay(drawn.Image(), mask, len(labels), 0.72)
+	overlay, err := render.NewOverlay(drawn.Image(), mask, len(labels), 0.72)
 	if err != nil {
 		return err
 	}
@@ -129,13 +129,14 @@ func (r *Report) segment(ctx context.Context, m *pacl.Model, s *scene.Scene, p *
 		p.Legend = append(p.Legend, entry{label.Name, template.CSS(fmt.Sprintf("rgb(%d, %d, %d)", c.R, c.G, c.B))})
 		legend = append(legend, render.Entry{Name: label.Name, Color: c, Share: float64(areas[i]) / float64(len(mask.ID))})
 	}
-	if overlay, err = render.WithLegend(overlay, legend); err != nil {
+	segmented, err := render.WithLegend(overlay, legend)
+	if err != nil {
 		return err
 	}
 	if p.Scene, err = encodeJPEG(drawn.Image()); err != nil {
 		return err
 	}
-	p.Overlay, err = encodeJPEG(overlay)
+	p.Overlay, err = encodeJPEG(segmented)
 	return err
 }
 

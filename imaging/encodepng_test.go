@@ -61,8 +61,7 @@ func TestEncodePNGOfDrawings(t *testing.T) {
 	if got, least := size(letters), len(letters.Pix)/8; got > least/4 {
 		t.Errorf("a drawing takes %d bytes, more than a quarter of the %d that it takes without repetitions", got, least)
 	}
-	row := make([]byte, 1+3*400)
-	if photo := noisyPhoto(400, 300); drawn([][]byte{photo.Pix}, 3*400, row) || !drawn([][]byte{letters.Pix}, 3*400, row) {
+	if photo := noisyPhoto(400, 300); drawn([]Rows{photo}, 400) || !drawn([]Rows{letters}, 400) {
 		t.Error("a photo is taken for a drawing, or the other way round")
 	}
 }

@@ -21,6 +21,21 @@ func (im *Image) At(x, y int) (r, g, b uint8) {
 	return p[0], p[1], p[2]
 }
 
+// Size is the width and height in pixels.
+func (im *Image) Size() (width, height int) { return im.Width, im.Height }
+
+// Row copies row y to dst [Width, 3].
+func (im *Image) Row(dst []uint8, y int) { copy(dst, im.Pix[3*y*im.Width:3*(y+1)*im.Width]) }
+
+// FromRows makes all rows of a picture.
+func FromRows(rows Rows) *Image {
+	im := New(rows.Size())
+	for y := range im.Height {
+		rows.Row(im.Pix[3*y*im.Width:3*(y+1)*im.Width], y)
+	}
+	return im
+}
+
 // Crop copies the rectangle of the given size whose upper left corner is (x, y); it must lie inside the image.
 func (im *Image) Crop(x, y, width, height int) *Image {
 	if x < 0 || y < 0 || width < 1 || height < 1 || x+width > im.Width || y+height > im.Height {

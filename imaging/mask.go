@@ -99,9 +99,9 @@ func EncodeMask(w io.Writer, m *Mask, palette color.Palette) error {
 	if int(largest) >= len(palette) {
 		return fmt.Errorf("mask holds id %d, the palette has %d colours", largest, len(palette))
 	}
-	indices := make([]byte, len(m.ID))
-	for i, id := range m.ID {
-		indices[i] = uint8(id)
-	}
-	return writePNG(w, m.Width, m.Height, palette[:min(len(palette), 256)], indices)
+	return writePNG(w, m.Width, m.Height, palette[:min(len(palette), 256)], drawingDeflaters, func(dst []byte, y int) {
+		for x, id := range m.ID[y*m.Width:][:m.Width] {
+			dst[x] = uint8(id)
+		}
+	})
 }

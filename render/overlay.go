@@ -20,40 +20,55 @@ type Entry struct {
 	Share float64 // of the area
 }
 
-// Overlay blends the colours of a mask over a photo of the same size. Ids from labels on are left as they are. Borders
-// between labels are drawn in full colour.
-func Overlay(photo *imaging.Image, mask *imaging.Mask, labels int, opacity float64) (*imaging.Image, error) {
+// Overlay is a photo with the colours of a mask over it, made row by row.
+type Overlay struct {
+	photo          *imaging.Image
+	mask           *imaging.Mask
+	labels         int
+	inside, border *blend
+}
+
+// NewOverlay blends the colours of a mask over a photo of the same size. Ids from labels on are left as they are. Borders between labels
+// are drawn in full colour.
+func NewOverlay(photo *imaging.Image, mask *imaging.Mask, labels int, opacity float64) (*Overlay, error) {
 	if photo.Width != mask.Width || photo.Height != mask.Height {
 		return nil, fmt.Errorf("overlay: mask of %dx%d on a photo of %dx%d", mask.Width, mask.Height, photo.Width, photo.Height)
 	}
-	result := imaging.New(photo.Width, photo.Height)
 	alpha := int32(math.Round(256 * min(max(opacity, 0), 1)))
 	colors := make([]color.RGBA, labels)
 	for l := range colors {
 		colors[l] = Color(l)
 	}
-	inside, border := newBlend(colors, alpha), newBlend(colors, min(alpha+100, 256))
-	for y := range photo.Height {
-		ids := mask.ID[y*photo.Width:][:photo.Width]
-		below := ids // the last row has none that could differ
-		if y+1 < photo.Height {
-			below = mask.ID[(y+1)*photo.Width:][:photo.Width]
-		}
-		row, dst := photo.Pix[3*y*photo.Width:][:3*photo.Width], result.Pix[3*y*photo.Width:][:3*photo.Width]
-		for x, id := range ids {
-			from, to := (*[3]uint8)(row[3*x:]), (*[3]uint8)(dst[3*x:])
-			switch {
-			case int(id) >= labels:
-				*to = *from
-			case below[x] != id || ids[min(x+1, len(ids)-1)] != id:
-				border.over(to, from, id)
-			default:
-				inside.over(to, from, id)
-			}
+	return &Overlay{photo, mask, labels, newBlend(colors, alpha), newBlend(colors, min(alpha+100, 256))}, nil
+}
+
+// Size is the photo's.
+func (o *Overlay) Size() (width, height int) { return o.photo.Width, o.photo.Height }
+
+// Row sets dst [width, 3] to row y.
+func (o *Overlay) Row(dst []uint8, y int) {
+	width := o.photo.Width
+	ids := o.mask.ID[y*width:][:width]
+	below := ids // the last row has none that could differ
+	if y+1 < o.photo.Height {
+		below = o.mask.ID[(y+1)*width:][:width]
+	}
+	row := o.photo.Pix[3*y*width:][:3*width]
+	for x, id := range ids {
+		from, to := (*[3]uint8)(row[3*x:]), (*[3]uint8)(dst[3*x:])
+		switch {
+		case int(id) >= o.labels:
+			*to = *from
+		case below[x] != id || ids[min(x+1, len(ids)-1)] != id:
+			o.border.over(to, from, id)
+		default:
+			o.inside.over(to, from, id)
 		}
 	}
-	return result, nil
 }
+
+// Image makes all rows.
+func (o *Overlay) Image() *imaging.Image { return imaging.FromRows(o) }
 
 // blend lays colours over others.
 type blend struct {
@@ -81,16 +96,20 @@ func (b *blend) over(to, from *[3]uint8, label uint16) {
 const mostEntries = 24
 
 // WithLegend puts a legend under a picture.
-func WithLegend(im *imaging.Image, entries []Entry) (*imaging.Image, error) {
+func WithLegend(picture imaging.Rows, entries []Entry) (*imaging.Image, error) {
 	if len(entries) == 0 {
-		return im, nil
+		return imaging.FromRows(picture), nil
 	}
-	strip, err := Legend(im.Width, entries)
+	width, height := picture.Size()
+	strip, err := Legend(width, entries)
 	if err != nil {
 		return nil, err
 	}
-	result := imaging.New(im.Width, im.Height+strip.Height)
-	copy(result.Pix[copy(result.Pix, im.Pix):], strip.Pix)
+	result := imaging.New(width, height+strip.Height)
+	for y := range height {
+		picture.Row(result.Pix[3*y*width:3*(y+1)*width], y)
+	}
+	copy(result.Pix[3*height*width:], strip.Pix)
 	return result, nil
 }
 

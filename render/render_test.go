@@ -27,17 +27,18 @@ func TestOverlay(t *testing.T) {
 	photo, mask := imaging.New(4, 3), imaging.NewMask(4, 3)
 	mask.ID[5] = 1
 	mask.ID[6] = 2 // no label
-	im, err := Overlay(photo, mask, 2, 0.5)
+	overlay, err := NewOverlay(photo, mask, 2, 0.5)
 	if err != nil {
 		t.Fatal(err)
 	}
+	im := overlay.Image()
 	if r, g, b := im.At(2, 1); r != 0 || g != 0 || b != 0 {
 		t.Error("a pixel without a label was coloured")
 	}
 	if r, _, _ := im.At(0, 0); r != Color(0).R/2 {
 		t.Errorf("red %d, expected half of %d", r, Color(0).R)
 	}
-	if _, err := Overlay(photo, imaging.NewMask(3, 3), 2, 0.5); err == nil {
+	if _, err := NewOverlay(photo, imaging.NewMask(3, 3), 2, 0.5); err == nil {
 		t.Error("a mask of another size was accepted")
 	}
 }
