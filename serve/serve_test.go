@@ -783,4 +783,31 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("metrics lack %s", want)
 		}
 	}
+	// Every metric of ours has one line of help and one of its type, and what has help is there.
+	helped := map[string]bool{}
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		switch {
+		case len(words) > 2 && words[1] == "HELP" && strings.HasPrefix(words[2], "pacl_"):
+			if helped[words[2]] || len(words) < 5 || metricHelp[words[2]] == "" {
+				t.Errorf("help: %s", line)
+			}
+			helped[words[2]] = true
+		case len(words) == 2 && strings.HasPrefix(line, "pacl_"), len(words) == 3 && strings.HasPrefix(line, "pacl_"): // labels hold a space
+			name, _, _ := strings.Cut(words[0], "{")
+			for _, ending := range []string{"", "_bucket", "_sum", "_count"} {
+				if helped[strings.TrimSuffix(name, ending)] {
+					name = ""
+				}
+			}
+			if name != "" {
+				t.Errorf("no help before %s", line)
+			}
+		}
+	}
+	for name := range metricHelp {
+		if !helped[name] && name != "pacl_rejected_total" { // nothing was
+			t.Errorf("%s is not there", name)
+		}
+	}
 }
