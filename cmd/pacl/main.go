@@ -9,10 +9,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"strings"
-	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -70,7 +69,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	wait := time.Duration(0)
+	if commandPath(parsed) == "pacl segment" {
+		wait = grace
+	}
+	ctx, stop := interruptible(wait)
 	defer stop()
 	session := &session{Context: ctx, stdout: stdout, stderr: stderr, quiet: cli.Quiet}
 	err = cli.Profiling.profile(func() error { return parsed.Run(session) })
