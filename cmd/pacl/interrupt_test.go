@@ -33,7 +33,7 @@ func TestSignalInGrace(t *testing.T) {
 		ctx, stop := interruptible(after)
 		defer stop()
 		time.Sleep(min(after, 100*time.Millisecond))
-		time.Sleep(100 * time.Millisecond) // for the handler
+		time.Sleep(400 * time.Millisecond) // for the handler, on a busy machine too
 		os.Stdout.WriteString("ready\n")
 		select {
 		case <-ctx.Done():
