@@ -52,8 +52,8 @@ func (f Filter) weight(x float64) float64 {
 	return 0
 }
 
-// precision is the number of fraction bits of Pillow's 8-bit resampling (ImagingResampleHorizontal_8bpc).
-const precision = 32 - 8 - 2
+// precision is the number of fraction bits of Pillow's 8-bit resampling (ImagingResampleHorizontal_8bpc), 32 - 8 - 2.
+const precision = kernel.WeightBits
 
 // taps are the source pixels and weights of each destination pixel along one side.
 type taps struct {
@@ -189,7 +189,7 @@ func widenPixels(dst []uint32, rgb []uint8) {
 	for x := range last {
 		dst[x] = binary.NativeEndian.Uint32(rgb[3*x:])
 	}
-	binary.NativeEndian.PutUint32(bytesOf(dst[last:]), 0)
+	dst[last] = 0 // there is nothing behind the last pixel to read
 	copy(bytesOf(dst[last:]), rgb[3*last:3*last+3])
 }
 

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -793,14 +794,9 @@ func TestMetrics(t *testing.T) {
 				t.Errorf("help: %s", line)
 			}
 			helped[words[2]] = true
-		case len(words) == 2 && strings.HasPrefix(line, "pacl_"), len(words) == 3 && strings.HasPrefix(line, "pacl_"): // labels hold a space
+		case strings.HasPrefix(line, "pacl_"):
 			name, _, _ := strings.Cut(words[0], "{")
-			for _, ending := range []string{"", "_bucket", "_sum", "_count"} {
-				if helped[strings.TrimSuffix(name, ending)] {
-					name = ""
-				}
-			}
-			if name != "" {
+			if !slices.ContainsFunc([]string{"", "_bucket", "_sum", "_count"}, func(ending string) bool { return helped[strings.TrimSuffix(name, ending)] }) {
 				t.Errorf("no help before %s", line)
 			}
 		}

@@ -1,12 +1,12 @@
 package kernel
 
-// pixelBytes is how many bytes a pixel of a filtered row has: red, green and blue.
+// pixelBytes is how many bytes a pixel has: red, green and blue.
 const pixelBytes = 3
 
-// weightBits are the fraction bits of the weights of rows.
-const weightBits = 22
+// WeightBits are the fraction bits of the weights that WeighRows takes.
+const WeightBits = 22
 
-// WeighRows sums rows of bytes, stride apart in src, under weights of 22 fraction bits, as resampling does:
+// WeighRows sums rows of bytes, stride apart in src, under weights of WeightBits fraction bits, as resampling does:
 //
 //	dst[i] = the whole part of 1/2 + sum over k of weights[k]*src[k*stride+i], no less than 0 and no more than 255
 //
@@ -71,7 +71,7 @@ func weighRowsGo(dst, src []byte, stride int, weights []int32) {
 	for from := 0; from < len(dst); from += len(sums) {
 		n := min(len(dst)-from, len(sums))
 		for i := range n {
-			sums[i] = 1 << (weightBits - 1)
+			sums[i] = 1 << (WeightBits - 1)
 		}
 		for k, w := range weights {
 			for i, v := range src[k*stride+from:][:n] {
@@ -79,7 +79,7 @@ func weighRowsGo(dst, src []byte, stride int, weights []int32) {
 			}
 		}
 		for i, sum := range sums[:n] {
-			dst[from+i] = byte(min(max(sum>>weightBits, 0), 255))
+			dst[from+i] = byte(min(max(sum>>WeightBits, 0), 255))
 		}
 	}
 }

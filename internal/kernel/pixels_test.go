@@ -86,11 +86,11 @@ func TestPaethAgainstTwin(t *testing.T) {
 	})
 }
 
-// TestPaethOfAllNeighbours takes every value of the three neighbours, with steps of a few at a time, in every lane.
+// TestPaethOfAllNeighbours takes every corner between neighbours at and beside the values where signs and orders change, in every lane.
 func TestPaethOfAllNeighbours(t *testing.T) {
 	underEachSet(t, func(t *testing.T) {
 		const pixels = 33
-		row, above, dst, want := make([]byte, pixelBytes*pixels), make([]byte, pixelBytes*pixels), make([]byte, pixelBytes*pixels), make([]byte, pixelBytes*pixels)
+		var row, above, dst, want [pixelBytes * pixels]byte
 		values := []byte{0, 1, 2, 63, 64, 126, 127, 128, 129, 191, 200, 253, 254, 255}
 		for _, left := range values {
 			for _, up := range values {
@@ -102,8 +102,8 @@ func TestPaethOfAllNeighbours(t *testing.T) {
 							row[i], above[i] = 7, up
 						}
 					}
-					paethRowGo(want, row, above)
-					if Paeth(dst, row, above); !bytes.Equal(dst, want) {
+					paethRowGo(want[:], row[:], above[:])
+					if Paeth(dst[:], row[:], above[:]); dst != want {
 						t.Fatalf("left %d, up %d, corner %d: %v, expected %v", left, up, corner, dst, want)
 					}
 				}

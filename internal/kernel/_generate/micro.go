@@ -129,7 +129,8 @@ func (g *gen) micro(name string, most, vectors int, finishes bool, multiply func
 			g.op("MOVQ  %s, CX", f.local)
 			g.op("MOVQ  CX, %d(AX)", f.field)
 		}
-		// Where dst goes is kept in the frame: behind the last row it would be an address that the finisher must not hold.
+		// Where dst goes is kept in the frame: behind the last row it would be an address that the finisher must not hold, since the
+		// collector looks at it. It need not be told of what is stored here: all of it points into what the product holds anyway.
 		g.op("MOVQ  %s, CX", height)
 		g.op("IMULQ %d(AX), CX", finisherLdDst)
 		g.op("ADDQ  CX, %s", dst)
